@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vpmu/hardware.h - the seam to the PMU of one physical CPU.
+ *
+ * A backend (hardware/armv8, hardware/model, an embedder's own) gives one `struct vpmu_hw` per
+ * physical CPU. The operations speak of counters: bit i of a mask and index i always mean counter i.
+ * On Arm, 0..30 are event counters and 31 is the cycle counter (the layout of PMCNTENSET_EL0); on x86,
+ * 0..31 are general-purpose and 32.. fixed counters (the layout of IA32_PERF_GLOBAL_CTRL). The *order*
+ * of operations is core's (core/mediated.c); the backend executes each one at once.
+ *
+ * Clauses that hold for every operation:
+ *  1. Context: [cpu], called on the CPU it drives, interrupts off, never from NMI. May not sleep.
+ *  2. It cannot fail, and touches only the counters and bits it was given.
+ *  3. Masks never have a bit outside caps.counters; indices are < VPMU_COUNTER_MAX and implemented.
+ *  4. Every read or write of a PMU register adds one to vpmu_hw.accesses. Configuring interception
+ *     (MDCR_EL2, HDFGxTR_EL2, MSR bitmaps) is not a PMU register access.
+ *  5. Effects are visible to the guest's next instruction after enter and to the next operation; the
+ *     backend issues the barriers the architecture asks for.
+ *  6. Deviations of a particular machine are worked around inside the backend, where a comment names them.
+ */
+#ifndef VPMU_HARDWARE_H
+#define VPMU_HARDWARE_H
+
+#include <stdint.h>
+
+#define VPMU_COUNTER_MAX 64u
+
+/* How counters stop when the guest exits (RULES A4). */
+enum vpmu_boundary {
+	/*
+	 * Nothing stops them: core clears the enable in the global control word at exit and writes it
+	 * back at enter (3 accesses). Arm before PMUv3p5, where PMCCNTR_EL0 counts at EL2 if NSH says so.
+	 */
+	VPMU_BOUNDARY_NONE,
+	/* The hardware does, in the same step as the exit. Arm PMUv3p5: MDCR_EL2.HPMD and HCCD. */
+	VPMU_BOUNDARY_ATOMIC,
+};
+
+/*
+ * How much the guest reaches without a trap; each level includes the one before. "Reach" decides what
+ * can differ at a save (RULES A2).
+ */
+enum vpmu_reach {
+	/* Every access traps. */
+	VPMU_REACH_NONE,
+	/* Global control, enables, interrupt enables, status, pointer, user access, the cycle counter. */
+	VPMU_REACH_CONTROL,
+	/* And the values of all event counters. Selectors and identification still trap. */
+	VPMU_REACH_COUNTERS,
+	/* And selectors: nothing traps. */
+	VPMU_REACH_ALL,
+};
+
+/* Who receives the overflow interrupt of this CPU's PMU. */
+enum vpmu_route { VPMU_ROUTE_HOST, VPMU_ROUTE_GUEST };
+
+struct vpmu_hw_caps {
+	uint64_t counters;           /* implemented counters */
+	uint64_t selectable;         /* those of them that have a selector (Arm: all, 31 is PMCCFILTR) */
+	uint64_t global_enable;      /* the bits of the global control word that let counters count */
+	uint64_t global_reset;       /* global control word in HOST: nothing enabled */
+	uint8_t  boundary;           /* enum vpmu_boundary */
+	uint8_t  fine_traps;         /* 1: VPMU_REACH_CONTROL and _COUNTERS exist; 0: only NONE and ALL */
+};
+
+struct vpmu_hw;
+
+struct vpmu_hw_ops {
+	uint32_t size;               /* sizeof(struct vpmu_hw_ops), for later growth */
+
+	/* Clears / sets the enable bits of the counters in (mask). Arm: PMCNTENCLR, PMCNTENSET. */
+	void (*stop)(struct vpmu_hw *hw, uint64_t mask);
+	void (*start)(struct vpmu_hw *hw, uint64_t mask);
+	/* returns: which counters have their enable bit set. */
+	uint64_t (*started)(struct vpmu_hw *hw);
+
+	/* Value of counter (i), all its bits. Arm: PMCCNTR, PMEVCNTRn. */
+	uint64_t (*read)(struct vpmu_hw *hw, unsigned int i);
+	void (*write)(struct vpmu_hw *hw, unsigned int i, uint64_t value);
+
+	/* Selector of counter (i), vendor-encoded; core has already filtered it (policy, NSH). */
+	void (*select)(struct vpmu_hw *hw, unsigned int i, uint64_t selector);
+	uint64_t (*selected)(struct vpmu_hw *hw, unsigned int i);
+
+	/* Overflow status. Arm: PMOVSSET (read, set), PMOVSCLR. */
+	uint64_t (*status)(struct vpmu_hw *hw);
+	void (*status_clear)(struct vpmu_hw *hw, uint64_t mask);
+	void (*status_set)(struct vpmu_hw *hw, uint64_t mask);
+
+	/* Per-counter overflow interrupt enable. Arm: PMINTENSET, PMINTENCLR. */
+	uint64_t (*interrupts)(struct vpmu_hw *hw);
+	void (*interrupts_clear)(struct vpmu_hw *hw, uint64_t mask);
+	void (*interrupts_set)(struct vpmu_hw *hw, uint64_t mask);
+
+	/* Global control word. Arm: PMCR_EL0 without its write-only bits. */
+	uint64_t (*global)(struct vpmu_hw *hw);
+	void (*set_global)(struct vpmu_hw *hw, uint64_t value);
+
+	/* User access and indirect pointer. Arm: PMUSERENR_EL0, PMSELR_EL0. */
+	uint64_t (*user)(struct vpmu_hw *hw);
+	void (*set_user)(struct vpmu_hw *hw, uint64_t value);
+	uint64_t (*pointer)(struct vpmu_hw *hw);
+	void (*set_pointer)(struct vpmu_hw *hw, uint64_t value);
+
+	/*
+	 * Whose counters count on which side of the boundary: those in (guest) only between enter and
+	 * exit, those in (host) only outside. Arm p5: HPMD, HCCD.
+	 */
+	void (*boundary)(struct vpmu_hw *hw, uint64_t guest, uint64_t host);
+	/* What the guest reaches from its next instruction on. Arm: MDCR_EL2.TPM, HDFGxTR_EL2. */
+	void (*reach)(struct vpmu_hw *hw, enum vpmu_reach reach);
+	/*
+	 * Interrupt routing between host and guest; (masked) as the guest's LVTPC asks. NULL where the
+	 * line is attributed by status alone (Arm: one level-sensitive PPI).
+	 */
+	void (*route)(struct vpmu_hw *hw, enum vpmu_route route, int masked);
+};
+
+/* One physical PMU. Embedded first in the backend's own object; does not move while in use. */
+struct vpmu_hw {
+	const struct vpmu_hw_ops *ops;
+	struct vpmu_hw_caps caps;    /* constant once the backend has initialised it */
+	uint64_t accesses;           /* PMU register accesses so far (clause 4) */
+};
+
+#endif

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vpmu/vpmu.h - libvpmu, a virtual performance monitoring unit.
+ *
+ * The law, for every function here:
+ *
+ *  Memory.   The caller allocates every object, and it does not move while it is in use. The library
+ *            allocates nothing, takes no lock, makes no system call, prints nothing and has no mutable
+ *            globals. There is nothing to free. struct vpmu_state, the *saved* state, has no pointers.
+ *            The members of the other objects are visible for their size only: read nothing but
+ *            what a function returns, write nothing.
+ *  NULL.     No pointer may be NULL unless the function says so; this is not checked.
+ *  Errors.   int: 0 or a positive answer, negative VPMU_ERR_ codes grouped by whose fault it is. A call
+ *            that fails changes nothing.
+ *  Guests.   Nothing a guest does makes a call fail, crash or take unbounded work; it gets a fault.
+ *  Contexts. Each function names one (RULES E1):
+ *   [vcpu]    one caller per vCPU at a time;
+ *   [cpu]     on that physical CPU, preemption and interrupts off, never from NMI;
+ *   [nmi]     anywhere, NMI and signal handlers included: atomics only, no PMU register is touched;
+ *   [vm], [machine]  any thread, may race with everything;
+ *   [init]    before the object is shared: one caller.
+ *
+ * Life of a vCPU on a physical CPU:
+ *
+ *   load ─► ( enter ─► guest runs ─► exit ─► [trapped accesses, vpmu_count()] )* ─► put
+ *
+ * Who has the physical PMU: HOST; LIVE (a guest runs on it); PARKED (a guest exited, its counters stay
+ * in the hardware, stopped). A *quiet* vCPU (no counter passes all its enables, no overflow is pending)
+ * leaves it HOST and touches no PMU register at enter and exit.
+ */
+#ifndef VPMU_VPMU_H
+#define VPMU_VPMU_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vpmu/hardware.h>
+#include <vpmu/policy.h>
+
+#ifdef __cplusplus
+#error "libvpmu's objects hold C11 atomics: include it from C"
+#endif
+
+/* Exported from the shared library; everything else is hidden. */
+#define VPMU_API __attribute__((visibility("default")))
+
+enum vpmu_error {
+	/* The caller's arguments. */
+	VPMU_ERR_PARAM = -1,         /* a value outside its documented range */
+	VPMU_ERR_SIZE = -2,          /* a size or version member does not fit this library */
+	/* The caller's order of calls. */
+	VPMU_ERR_STATE = -3,         /* not now: wrong phase, not loaded, already loaded */
+	VPMU_ERR_BUSY = -4,          /* fixed since a vCPU of the VM ran, or in use */
+	/* This machine. */
+	VPMU_ERR_UNSUPPORTED = -5,   /* the hardware or backend cannot do it */
+	/* This library. */
+	VPMU_ERR_INTERNAL = -6,      /* cannot happen; please report */
+};
+
+/* One English sentence for a code, never NULL. Context: any. */
+VPMU_API const char *vpmu_strerror(int error);
+
+/* Outcomes of a trapped guest access, and of vpmu_vcpu_enter(). */
+enum vpmu_outcome {
+	VPMU_NOT_MINE = 0,           /* not a PMU register: the embedder decides */
+	VPMU_HANDLED = 1,            /* done; skip the instruction */
+	VPMU_FAULT_UNDEF = 2,        /* deliver Undefined Instruction (Arm EC 0) to EL1 */
+	VPMU_FAULT_EL1_TRAP = 3,     /* deliver the trapped access (Arm EC 0x18) to EL1 */
+};
+
+/* ---- Counters and saved state ---------------------------------------------------------------- */
+
+/*
+ * The guest's PMU, complete: what it would read back. A plain value: copying it is a snapshot.
+ * Arm meaning of the members in brackets; masks as in hardware.h.
+ */
+struct vpmu_state {
+	uint64_t value[VPMU_COUNTER_MAX];     /* [PMEVCNTRn, PMCCNTR] */
+	uint64_t selector[VPMU_COUNTER_MAX];  /* as the guest wrote it [PMEVTYPERn, PMCCFILTR] */
+	uint64_t enabled;                     /* [PMCNTEN] */
+	uint64_t interrupts;                  /* [PMINTEN] */
+	uint64_t status;                      /* [PMOVS] */
+	uint64_t global;                      /* [PMCR, writable bits only] */
+	uint64_t user;                        /* [PMUSERENR] */
+	uint64_t pointer;                     /* [PMSELR] */
+};
+
+enum vpmu_counter_state {
+	VPMU_COUNTER_STOPPED,        /* an enable is off */
+	VPMU_COUNTER_COUNTING,       /* passes all its enables and counts when the guest runs */
+	VPMU_COUNTER_DENIED,         /* enabled, but the policy keeps it from counting */
+	VPMU_COUNTER_UNSUPPORTED,    /* enabled, but this machine does not have the event */
+	VPMU_COUNTER_ABSENT,         /* the guest has no such counter */
+};
+
+struct vpmu_counter_status {
+	enum vpmu_counter_state state;
+	uint64_t value;
+	uint64_t selector;
+};
+
+/* ---- Objects ---------------------------------------------------------------------------------- */
+
+struct vpmu_vcpu;
+struct vpmu_arch;                /* the guest architecture, see vpmu/arm.h */
+struct vpmu_switch;              /* the world switch */
+
+/* The two switches of mediated mode. They differ in cost, never in what the guest sees. */
+enum vpmu_switch_kind { VPMU_SWITCH_LAZY, VPMU_SWITCH_EAGER };
+
+/* The host. */
+struct vpmu_machine {
+	struct vpmu_hw_caps caps;    /* what every CPU has */
+	_Atomic uint32_t cpus;
+};
+
+enum vpmu_owner {
+	VPMU_OWNER_HOST,
+	VPMU_OWNER_LIVE,
+	VPMU_OWNER_PARKED,
+	VPMU_OWNER_TRANSITION,       /* between the first and the last register access of a change */
+};
+
+/* One physical CPU's PMU and its owner. */
+struct vpmu_cpu {
+	struct vpmu_hw *hw;
+	struct vpmu_machine *machine;
+	struct vpmu_vcpu *loaded;    /* vCPU between load and put */
+	struct vpmu_vcpu *resident;  /* vCPU whose state is in the hardware: LIVE or PARKED */
+	_Atomic uint32_t owner;      /* enum vpmu_owner */
+	_Atomic uint32_t mailbox;    /* requests from other CPUs */
+	uint64_t known_value;        /* counters whose hardware value is known to be 0 */
+	uint64_t known_selector;     /* counters whose hardware selector is hw_selector[] */
+	uint64_t hw_selector[VPMU_COUNTER_MAX];
+	uint64_t user;               /* last written user access value */
+	uint64_t pointer;            /* last known pointer */
+	uint64_t host_user;          /* the host's, restored at put */
+	uint64_t host_pointer;
+	uint64_t parked_global;      /* global control word to write back at enter */
+	enum vpmu_reach reach;
+	uint32_t number;
+};
+
+struct vpmu_vm_config {
+	uint32_t size;               /* sizeof(struct vpmu_vm_config) */
+	enum vpmu_switch_kind switch_kind;
+	const struct vpmu_policy *policy;  /* NULL: every event; must outlive the VM or its replacement */
+};
+
+/* One guest. Mode mediated: the guest's counters are the hardware's. */
+struct vpmu_vm {
+	struct vpmu_machine *machine;
+	const struct vpmu_arch *arch;
+	const void *model;           /* arch's description of this guest's PMU */
+	const struct vpmu_switch *sw;
+	const struct vpmu_policy *created_policy;
+	_Atomic(const struct vpmu_policy *) policy;
+	_Atomic uint32_t policy_generation;
+	_Atomic uint32_t ran;        /* a vCPU of it has entered the guest */
+	uint64_t counters;           /* what the guest has */
+};
+
+/* Deterministic counts, for bench/ and `vpmu run --stats`. All since vpmu_vcpu_init(). */
+struct vpmu_vcpu_stats {
+	uint64_t enters;
+	uint64_t quiet;              /* enters with nothing in the hardware */
+	uint64_t resumed;            /* enters from PARKED */
+	uint64_t loads;              /* full loads (HOST to LIVE) */
+	uint64_t saves;              /* full saves (PARKED to HOST) */
+	uint64_t probes;             /* looks at the enables of a parked guest (RULES A1) */
+	uint64_t switch_accesses;    /* PMU register accesses spent in all of these */
+	uint64_t trapped_reads;
+	uint64_t trapped_writes;
+	uint64_t trap_accesses;      /* PMU register accesses spent in trapped accesses */
+	uint64_t faults;
+	uint64_t pmi_taken;
+	uint64_t emulated_counted;   /* events given to vpmu_count() that reached a counter */
+};
+
+/* Pending emulated events, per ring 0 (user) and 1 (kernel). */
+struct vpmu_pending {
+	uint64_t instructions[2];
+};
+
+/* One guest CPU's PMU. */
+struct vpmu_vcpu {
+	struct vpmu_vm *vm;
+	struct vpmu_cpu *cpu;        /* where it is loaded, or NULL */
+	struct vpmu_state state;     /* the guest's view; members listed in in_hw are stale */
+	uint32_t in_hw;              /* state items whose truth is in the hardware */
+	uint64_t in_hw_counters;     /* counters whose value is */
+	struct vpmu_pending pending;
+	bool busy;                   /* not quiet, judged on state when nothing is in the hardware */
+	bool in_guest;
+	bool touched_counters;       /* the guest has accessed an event counter since load */
+	uint32_t quiet_looks;        /* consecutive looks that found it quiet */
+	uint32_t exits;              /* exits since the last look */
+	uint32_t policy_generation;  /* as of the last enter */
+	const struct vpmu_policy *policy;
+	struct vpmu_vcpu_stats stats;
+};
+
+/* Exits of a resident vCPU between two looks at its enables (RULES A1). A power of two. */
+#define VPMU_LOOK_INTERVAL 256u
+
+/* ---- Set-up ----------------------------------------------------------------------------------- */
+
+/* vpmu_machine_init() - an empty machine. Context: [init]. */
+VPMU_API void vpmu_machine_init(struct vpmu_machine *machine);
+
+/*
+ * vpmu_cpu_init() - adds physical CPU (number), its PMU in HOST: nothing enabled, no status, no
+ * interrupt enable. Counter values and selectors are unknown and stay so until somebody needs them.
+ * The machine's capabilities become what all its CPUs have.
+ * returns: 0; VPMU_ERR_SIZE: the backend's operation table has another size.
+ * Context: [cpu], once per CPU; VMs created earlier do not change.
+ */
+VPMU_API int vpmu_cpu_init(struct vpmu_cpu *cpu, struct vpmu_machine *machine, uint32_t number,
+			   struct vpmu_hw *hw);
+
+/*
+ * vpmu_vm_init() is done by the guest architecture: see vpmu_arm_vm_init() in vpmu/arm.h.
+ *
+ * vpmu_vcpu_init() - a vCPU in the power-on state, not loaded. Context: [init].
+ */
+VPMU_API void vpmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *vm);
+
+/*
+ * vpmu_vcpu_reset() - back to the power-on state, as after the guest CPU's reset.
+ * returns: 0; VPMU_ERR_STATE: it is loaded.
+ * Context: [vcpu].
+ */
+VPMU_API int vpmu_vcpu_reset(struct vpmu_vcpu *v);
+
+/*
+ * vpmu_vm_set_policy() - replaces the event policy; each vCPU obeys it from its next enter. What the
+ * guest was told to exist does not change; a denied event stops counting (RULES E3).
+ * returns: 0; VPMU_ERR_PARAM: (policy) is malformed.
+ * Context: [vm]. The old policy may be freed when vpmu_policy_unused() says so.
+ */
+VPMU_API int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *policy);
+
+/*
+ * vpmu_policy_unused() - does none of the (count) vCPUs in (vcpus), all vCPUs of their VM, use (policy)
+ * any more? Context: [vm]; the answer "true" stays true.
+ */
+VPMU_API bool vpmu_policy_unused(struct vpmu_vcpu *const *vcpus, size_t count,
+				 const struct vpmu_policy *policy);
+
+/* ---- Residency -------------------------------------------------------------------------------- */
+
+/*
+ * vpmu_vcpu_load() - the vCPU becomes resident on (cpu). Costs at most 2 reads and 2 writes (user access and
+ * pointer) and no other PMU access; the counters follow at the first enter that needs them.
+ * returns: 0; VPMU_ERR_STATE: (v) is loaded, or another vCPU is on (cpu); VPMU_ERR_UNSUPPORTED: (cpu)
+ * lacks a counter the VM has.
+ * Context: [cpu].
+ */
+VPMU_API int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu);
+
+/*
+ * vpmu_vcpu_enter() - the guest is about to execute; last PMU call before the boundary.
+ * (nesting) is 0; other levels are refused.
+ * returns: 0; VPMU_ERR_STATE: not loaded, or already in the guest; VPMU_ERR_PARAM: nesting.
+ * Context: [cpu].
+ */
+VPMU_API int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting);
+
+/*
+ * vpmu_vcpu_exit() - the guest stopped executing; first PMU call after the boundary. If the exit is a
+ * physical interrupt, acknowledge it at the interrupt controller before: the eager switch makes a
+ * level-sensitive line drop.
+ * returns: as vpmu_vcpu_enter().
+ * Context: [cpu].
+ */
+VPMU_API int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting);
+
+/*
+ * vpmu_vcpu_put() - ends the residency: everything of the guest is saved, foreign-readable values are scrubbed,
+ * and the host finds the registers as they were before the load (V7).
+ * returns: 0; VPMU_ERR_STATE: not loaded, or in the guest.
+ * Context: [cpu].
+ */
+VPMU_API int vpmu_vcpu_put(struct vpmu_vcpu *v);
+
+/*
+ * vpmu_cpu_reclaim() - the host needs this CPU's PMU: save and scrub whatever guest is parked in it.
+ * Idempotent, free in HOST. RULES A3 lists who must call it. Counters in (will_write) are about to be
+ * overwritten by the caller and are not scrubbed; from then on libvpmu takes their value and selector for
+ * unknown. The guest stays loaded.
+ * returns: 0; VPMU_ERR_STATE: the guest runs (LIVE).
+ * Context: [cpu].
+ */
+VPMU_API int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t will_write);
+
+/*
+ * vpmu_cpu_request_reclaim() - asks for a reclaim on another CPU, at its next exit, enter or poll.
+ * returns: true: a guest's state is or may be there: make that CPU exit (send it an interrupt).
+ * Context: [machine].
+ */
+VPMU_API bool vpmu_cpu_request_reclaim(struct vpmu_cpu *cpu);
+
+/* vpmu_cpu_poll() - carries out requests from other CPUs. Context: [cpu], guest not running. */
+VPMU_API void vpmu_cpu_poll(struct vpmu_cpu *cpu);
+
+/* vpmu_cpu_nmi_owner() - who has this CPU's PMU; only HOST may be touched. Context: [nmi]. */
+VPMU_API enum vpmu_owner vpmu_cpu_nmi_owner(const struct vpmu_cpu *cpu);
+
+enum vpmu_pmi { VPMU_PMI_GUEST, VPMU_PMI_LATE };
+
+/*
+ * vpmu_cpu_pmi() - the overflow interrupt was taken; whose is it? Decided by status, never by time (C2).
+ * returns: VPMU_PMI_GUEST: forward it to the loaded vCPU; VPMU_PMI_LATE: no unreported overflow of
+ * the loaded vCPU explains it: end it at the interrupt controller, deliver nothing.
+ * Context: [cpu], after vpmu_vcpu_exit(). Costs at most 3 PMU register reads.
+ */
+VPMU_API enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu);
+
+/* ---- Software events -------------------------------------------------------------------------- */
+
+enum vpmu_event_class { VPMU_EVENT_INSTRUCTIONS };
+
+/*
+ * vpmu_count() - the hypervisor executed (n) events of the guest's in ring (user) itself. They reach
+ * the counters before the guest could see their absence (RULES A7).
+ * returns: 0; VPMU_ERR_STATE: the guest runs (LIVE).
+ * Context: [vcpu], between exit and enter.
+ */
+VPMU_API int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n);
+
+/* ---- Looking ---------------------------------------------------------------------------------- */
+
+/*
+ * vpmu_vcpu_get_state() - copies the guest's PMU to (out), reading the hardware where the truth is there.
+ * Changes nothing. returns: 0; VPMU_ERR_STATE: the guest runs.
+ * Context: [vcpu]; [cpu] while it is loaded.
+ */
+VPMU_API int vpmu_vcpu_get_state(struct vpmu_vcpu *v, struct vpmu_state *out);
+
+/*
+ * vpmu_vcpu_set_state() - replaces the guest's PMU by (in), for instance after migration.
+ * returns: 0; VPMU_ERR_STATE: it is loaded; VPMU_ERR_PARAM: a bit outside the model's masks.
+ * Context: [vcpu].
+ */
+VPMU_API int vpmu_vcpu_set_state(struct vpmu_vcpu *v, const struct vpmu_state *in);
+
+/*
+ * vpmu_vcpu_counter() - what counter (i) does. returns: 0; VPMU_ERR_PARAM: i >= VPMU_COUNTER_MAX;
+ * VPMU_ERR_STATE: the guest runs. Context: as vpmu_vcpu_get_state().
+ */
+VPMU_API int vpmu_vcpu_counter(struct vpmu_vcpu *v, unsigned int i, struct vpmu_counter_status *out);
+
+/*
+ * vpmu_vcpu_interrupt() - the level of the guest's overflow interrupt line by the architecture's
+ * formula. returns: 0 or 1; VPMU_ERR_STATE: the guest runs.
+ * Context: as vpmu_vcpu_get_state().
+ */
+VPMU_API int vpmu_vcpu_interrupt(struct vpmu_vcpu *v);
+
+/* Statistics so far. Context: [vcpu]. */
+VPMU_API const struct vpmu_vcpu_stats *vpmu_vcpu_stats(const struct vpmu_vcpu *v);
+
+/* What of the VM's PMU this CPU lets the guest reach while it counts, and why not more. */
+enum vpmu_reach_reason {
+	VPMU_REACH_FINE_TRAPS,       /* control plane trapped, data plane direct */
+	VPMU_REACH_OPEN,             /* no fine-grained traps, nothing to enforce: all direct */
+	VPMU_REACH_POLICY,           /* no fine-grained traps, a policy to enforce: all trapped */
+	VPMU_REACH_SHAPE,            /* the guest's PMU is not the hardware's: all trapped */
+};
+
+/* Context: [cpu]. */
+VPMU_API enum vpmu_reach_reason vpmu_vcpu_reach_reason(const struct vpmu_vcpu *v,
+							const struct vpmu_cpu *cpu);
+
+#endif
