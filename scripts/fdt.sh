@@ -12,12 +12,13 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=${VPMU_BUILD:-$root/build}
 
 "$root/scripts/debs.sh" -a arm64 -o "$build/fdt.deb" libfdt-dev
-[ ! "$build/fdt/lib/libfdt.a" -nt "$build/fdt.deb/.debs" ] || exit 0
+! cmp -s "$build/fdt.deb/.debs" "$build/fdt/.debs" || exit 0
 
 new=$build/fdt.new.$$
 trap 'rm -rf "$new"' EXIT
 mkdir -p "$new/include" "$new/lib"
 cp "$build"/fdt.deb/usr/include/*fdt*.h "$new/include/"
 cp "$build/fdt.deb/usr/lib/aarch64-linux-gnu/libfdt.a" "$new/lib/"
+cp "$build/fdt.deb/.debs" "$new/"
 rm -rf "$build/fdt"
 mv "$new" "$build/fdt"
