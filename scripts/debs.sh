@@ -206,8 +206,8 @@ unpack()
 	trap 'rm -rf "$new"' EXIT
 	trap 'exit 1' HUP INT TERM
 	mkdir -p "$new"
+	say "unpacking $(wc -l <"$apt/wanted") package(s) in $out"
 	while read -r deb; do
-		say "unpack $deb"
 		dpkg -x "$cache/$deb" "$new" || die "cannot unpack $deb"
 	done <"$apt/wanted"
 	{ echo "$request"; cat "$apt/wanted"; } >"$new/.debs"
