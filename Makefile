@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+# A thin front: Meson builds, scripts/ does the rest. README.md explains the targets.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+ARGS ?=
+
+run:
+	@scripts/install-deps.sh run
+	@scripts/build.sh host arm64
+	@build/host/tools/vpmu/vpmu run $(ARGS)
+
+test:
+	@scripts/install-deps.sh test
+	@scripts/test.sh all
+
+check:
+	@scripts/install-deps.sh test
+	@scripts/test.sh check
+
+build:
+	@scripts/install-deps.sh run
+	@scripts/build.sh host arm64
+
+bench:
+	@scripts/install-deps.sh run
+	@scripts/build.sh host arm64
+	@scripts/bench.sh
+
+bench-%:
+	@scripts/install-deps.sh run
+	@scripts/build.sh host arm64
+	@scripts/bench.sh $*
+
+install:
+	@scripts/install-deps.sh run
+	@PREFIX="$(PREFIX)" scripts/build.sh install
+	@DESTDIR="$(DESTDIR)" meson install -C build/install
+
+clean:
+	rm -rf build
+
+.PHONY: run test check build bench install clean

@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# build.sh - sets up and compiles build folders below build/.
+#
+# usage: build.sh NAME...
+#
+#   host     library, command and tests for this machine, gcc
+#   clang    the same with clang
+#   asan     the same with AddressSanitizer and UndefinedBehaviorSanitizer
+#   arm64    the EL2 monitor and the bare-metal guests
+#   install  what `make install` installs, for PREFIX (default /usr/local)
+set -eu
+
+cd "$(dirname "$0")/.."
+
+# Ninja's messages about files it may not replace do not name the cause.
+mine()
+{
+	mkdir -p build
+	for d in build "build/$1"; do
+		[ ! -e "$d" ] || [ -w "$d" ] || {
+			echo "build.sh: $d belongs to $(stat -c %U "$d"), and $(id -un) may not write there." >&2
+			echo "build.sh: remove it (sudo rm -rf $d) or work in a checkout of your own." >&2
+			exit 1
+		}
+	done
+}
+
+setup()
+{
+	dir=build/$1
+	shift
+	if [ ! -e "$dir/build.ninja" ]; then
+		# An interrupted set-up leaves a folder that Meson would not repair.
+		rm -rf "$dir"
+		echo "== meson setup $dir"
+		meson setup "$dir" "$@" >"build/setup.log" 2>&1 || {
+			cat build/setup.log >&2
+			exit 1
+		}
+	fi
+	echo "== compile $dir"
+	ninja -C "$dir" --quiet
+}
+
+export CC=gcc
+for name; do
+	mine "$name"
+	case $name in
+	host) setup host ;;
+	clang)
+		export CC=clang
+		setup clang
+		export CC=gcc
+		;;
+	# The checks of exported and undefined symbols look at the other builds.
+	asan) setup asan -Db_sanitize=address,undefined -Db_lundef=false ;;
+	arm64)
+		scripts/fdt.sh
+		setup arm64 --cross-file cross/aarch64-elf.ini
+		;;
+	install)
+		# The prefix is fixed at configuration; another one needs another set-up.
+		prefix=${PREFIX:-/usr/local}
+		if [ "$(cat build/install/.prefix 2>/dev/null)" != "$prefix" ]; then
+			rm -rf build/install
+		fi
+		setup install --buildtype=release --prefix="$prefix" --libdir=lib
+		echo "$prefix" >build/install/.prefix
+		;;
+	*) echo "build.sh: no build named $name" >&2; exit 2 ;;
+	esac
+done
