@@ -3,11 +3,12 @@
 #
 # debs.sh - fetch Debian packages and unpack them in a folder of our own.
 #
-# usage: debs.sh [-a ARCH] [-s SUITE] [-d] [-l] -o FOLDER PACKAGE...
+# usage: debs.sh [-a ARCH] [-s SUITE] [-d [-k ERE]] [-l] -o FOLDER PACKAGE...
 #
 #   -a ARCH    architecture of the packages (default: this machine's)
 #   -s SUITE   suite, e.g. bookworm, bookworm-backports (default: this machine's)
 #   -d         with what the packages depend on (without recommendations)
+#   -k ERE     of these keep only packages whose names match
 #   -l         only download; print the .deb files' names and unpack nothing
 #   -o FOLDER  unpack here; the folder is replaced as a whole or left alone
 #
@@ -149,34 +150,37 @@ update_lists()
 	touch "$apt/fetched"
 }
 
-# File names of the wanted packages, one per line, in $apt/wanted.
+# What to fetch, one per line: name, version, file name; in $apt/wanted.
 resolve()
 {
 	if [ "$deps" = yes ]; then
 		apt-get -s -y install "$@" >"$apt/resolve.log" 2>&1 || return 1
 		# Inst NAME (VERSION ARCHIVE... [ARCH]) ...; an epoch's colon becomes %3a
-		awk '$1 == "Inst" {
+		awk -v keep="$keep" '$1 == "Inst" {
 			name = $2; sub(/:.*/, "", name)
-			version = substr($3, 2); gsub(/:/, "%3a", version)
+			if (name !~ keep) next
+			version = file = substr($3, 2); gsub(/:/, "%3a", file)
 			match($0, /\[[a-z0-9-]+\]\)/)
-			print name "_" version "_" substr($0, RSTART + 1, RLENGTH - 3) ".deb"
-		}' "$apt/resolve.log" | LC_ALL=C sort >"$apt/wanted"
+			file = name "_" file "_" substr($0, RSTART + 1, RLENGTH - 3) ".deb"
+			print name, version, file
+		}' "$apt/resolve.log"
 	else
 		(cd "$apt/etc" && apt-get --print-uris download "$@") >"$apt/resolve.log" 2>&1 ||
 			return 1
-		awk '/^'\''/ { print $2 }' "$apt/resolve.log" | LC_ALL=C sort >"$apt/wanted"
-	fi
+		awk '/^'\''/ {
+			split($2, part, "_"); gsub(/%3a/, ":", part[2])
+			print part[1], part[2], $2
+		}' "$apt/resolve.log"
+	fi | LC_ALL=C sort >"$apt/wanted"
 	[ -s "$apt/wanted" ]
 }
 
+# apt leaves files that are already there and right as they are.
 download()
 {
-	if [ "$deps" = yes ]; then
-		apt-get -q -y --download-only install "$@"
-	else
-		(cd "$cache" && apt-get -q download "$@")
-	fi >"$apt/download.log" 2>&1 || return 1
-	while read -r deb; do
+	awk '{ print $1 "=" $2 }' "$apt/wanted" |
+		(cd "$cache" && xargs apt-get -q download) >"$apt/download.log" 2>&1 || return 1
+	while read -r _ _ deb; do
 		[ -s "$cache/$deb" ] || { echo "missing: $deb" >>"$apt/download.log"; return 1; }
 	done <"$apt/wanted"
 }
@@ -190,10 +194,10 @@ fetch()
 		fresh=yes
 	fi
 	resolve "$@" && say "$(wc -l <"$apt/wanted") package(s) for $arch from $suite: $*" &&
-		download "$@" && return 0
+		download && return 0
 	if [ "${fresh:-no}" = no ]; then
 		update_lists
-		resolve "$@" && download "$@" && return 0
+		resolve "$@" && download && return 0
 	fi
 	cat "$apt/resolve.log" "$apt/download.log" 2>/dev/null | grep -E '^(E|Err|W|missing)' >&2
 	die "cannot download: $* ($suite, $arch)"
@@ -207,7 +211,7 @@ unpack()
 	trap 'exit 1' HUP INT TERM
 	mkdir -p "$new"
 	say "unpacking $(wc -l <"$apt/wanted") package(s) in $out"
-	while read -r deb; do
+	while read -r _ _ deb; do
 		dpkg -x "$cache/$deb" "$new" || die "cannot unpack $deb"
 	done <"$apt/wanted"
 	{ echo "$request"; cat "$apt/wanted"; } >"$new/.debs"
@@ -220,12 +224,14 @@ codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 suite=${codename:-stable}
 deps=no
 only_list=no
+keep=.
 out=
-while getopts a:s:o:dlh opt; do
+while getopts a:s:o:k:dlh opt; do
 	case $opt in
 	a) arch=$OPTARG ;;
 	s) suite=$OPTARG ;;
 	o) out=$OPTARG ;;
+	k) keep=$OPTARG ;;
 	d) deps=yes ;;
 	l) only_list=yes ;;
 	h) usage 0 ;;
@@ -236,7 +242,7 @@ shift $((OPTIND - 1))
 [ $# -gt 0 ] || usage 2 >&2
 [ "$only_list" = yes ] || [ -n "$out" ] || usage 2 >&2
 
-request="arch=$arch suite=$suite deps=$deps packages=$*"
+request="arch=$arch suite=$suite deps=$deps keep=$keep packages=$*"
 if [ "$only_list" = no ]; then
 	if [ -r "$out/.debs" ] && [ "$(head -n 1 "$out/.debs")" = "$request" ]; then
 		exit 0
@@ -259,7 +265,7 @@ flock 9
 write_config
 fetch "$@"
 if [ "$only_list" = yes ]; then
-	sed "s|^|$cache/|" "$apt/wanted"
+	awk -v dir="$cache" '{ print dir "/" $3 }' "$apt/wanted"
 else
 	unpack
 fi

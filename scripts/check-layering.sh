@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# check-layering.sh - who may include what.
+#
+# usage: check-layering.sh [ROOT]
+set -eu
+cd "${1:-$(dirname "$0")/..}"
+
+# folder: what its files may include. A folder name stands for the headers directly in it;
+# "free" for the freestanding headers of C11, "libc" for any other system header.
+rules='
+include/vpmu:       include/vpmu free
+core:               include/vpmu core free
+core/arm:           include/vpmu core core/arm free
+hardware/armv8:     include/vpmu hardware/armv8 free
+hardware/model:     include/vpmu hardware/model free libc
+hosts/el2:          include/vpmu hosts/el2 hardware/armv8 fdt free
+tools/vpmu:         include/vpmu tools/vpmu hosts/el2 free libc
+guests/arm-tests:   guests/arm-tests free
+guests/linux:       guests/linux free libc
+examples:           include/vpmu hardware/model free libc
+docs:               include/vpmu free libc
+bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
+tests/unit:         include/vpmu core core/arm hardware/model guests/arm-tests tests/unit free libc
+tests/e2e:          include/vpmu tests/e2e free libc
+'
+
+# The folder or class of header $2 as included by file $1.
+target()
+{
+	case $2 in
+	vpmu/*) echo include/vpmu ;;
+	stdint.h | stddef.h | stdbool.h | stdatomic.h | stdarg.h | limits.h | float.h | iso646.h | \
+		stdalign.h | stdnoreturn.h) echo free ;;
+	libfdt*.h | fdt.h) echo fdt ;;
+	*)
+		here=$(dirname "$1")
+		if [ -e "$here/$2" ]; then
+			(cd "$here/$(dirname "$2")" && pwd) | sed "s|^$PWD/||"
+			return
+		fi
+		found=$(find . -path ./build -prune -o -path "*/$2" -print | head -n 1)
+		if [ -n "$found" ]; then dirname "${found#./}"; else echo libc; fi
+		;;
+	esac
+}
+
+includes()
+{
+	find . \( -path ./build -o -path ./.git \) -prune -o -name '*.[chS]' -print | sed 's|^\./||' |
+		xargs grep -H '^[[:space:]]*#[[:space:]]*include' /dev/null |
+		sed 's/:[^"<]*["<]/ /; s/[">].*//'
+}
+
+includes | sort | {
+	status=0
+	while read -r file header; do
+		folder=$(dirname "$file")
+		allowed=$(echo "$rules" | sed -n "s|^$folder:||p")
+		to=$(target "$file" "$header")
+		case "$allowed " in
+		' ')
+			echo "check-layering: $file: no rule for its folder" >&2
+			status=1
+			;;
+		*" $to "*) ;;
+		*)
+			echo "check-layering: $file may not include $header ($to)" >&2
+			status=1
+			;;
+		esac
+	done
+	exit $status
+}

@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# check-manual.sh - man pages are well-formed and show the headers' prototypes.
+#
+# usage: check-manual.sh [ROOT]
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cd "${1:-$here/..}"
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+status=0
+
+# "referenced manual not found" depends on what is installed here.
+mandoc -T lint -W warning man/*.[37] | grep -v 'referenced manual not found' >"$tmp/lint" || true
+if [ -s "$tmp/lint" ]; then
+	cat "$tmp/lint" >&2
+	status=1
+fi
+
+# .Ft TYPE / .Fo NAME / .Fa "ARGUMENT"... / .Fc as one C prototype; man pages have no API mark.
+awk '
+	$1 == ".Ft" { type = substr($0, 5); gsub(/"/, "", type) }
+	$1 == ".Fo" { name = $2; args = "" }
+	$1 == ".Fa" && name { a = substr($0, 5); gsub(/"/, "", a); args = args (args ? ", " : "") a }
+	$1 == ".Fc" { print name " " type (type ~ /\*$/ ? "" : " ") name "(" args ")"; name = "" }
+' man/*.3 | sort >"$tmp/manual"
+"$here/api.sh" . | sort >"$tmp/headers"
+if ! diff "$tmp/headers" "$tmp/manual" >"$tmp/diff"; then
+	echo "check-manual: prototypes in the headers (<) and the man pages (>) differ:" >&2
+	grep '^[<>]' "$tmp/diff" >&2
+	status=1
+fi
+exit $status
