@@ -8,14 +8,15 @@ set -eu
 
 nm=$1
 so=$2
-cd "${3:-$(dirname "$0")/..}"
+here=$(cd "$(dirname "$0")" && pwd)
+cd "${3:-$here/..}"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
 [ -s "$so" ] || { echo "check-exports: $so does not exist" >&2; exit 1; }
 "$nm" -D --defined-only -P "$so" | awk '$2 != "A" { sub(/@.*/, "", $1); print $1 }' | sort >"$tmp/library"
 sed -n '/global:/,/local:/s/^[[:space:]]*\([a-z_0-9]*\);$/\1/p' core/vpmu.map | sort >"$tmp/map"
-scripts/api.sh | cut -d' ' -f1 | sort >"$tmp/headers"
+"$here/api.sh" . | cut -d' ' -f1 | sort >"$tmp/headers"
 sed -n 's/^\.F[no] \([a-z_0-9]*\).*/\1/p' man/*.3 | sort -u >"$tmp/manual"
 
 status=0

@@ -1,0 +1,97 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# test.sh - runs the tests and sums them up.
+#
+# usage: test.sh check|all
+#
+#   check   contract checks and unit tests; under a minute
+#   all     and unit tests built by clang and with sanitizers, and guests in QEMU
+#
+# Ends with one line "N passed, N failed, N skipped"; the exit status says whether any failed.
+# Every case is listed in build/test-cases.
+set -eu
+cd "$(dirname "$0")/.."
+
+what=${1:-}
+case $what in
+check | all) ;;
+*) sed -n '3,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 2 ;;
+esac
+
+cases=build/test-cases
+stage() { echo "== $1"; }
+
+# record LABEL COMMAND...: shows what the command prints and keeps its case lines. A command
+# that fails without naming a failed case is a failed case.
+record()
+{
+	label=$1
+	shift
+	{ "$@" && rc=0 || rc=$?; echo "$rc" >build/test-status; } | tee build/test-output
+	grep -E '^(ok|not ok|skip) ' build/test-output >build/test-new || true
+	if [ "$(cat build/test-status)" -ne 0 ] && ! grep -q '^not ok ' build/test-new; then
+		echo "not ok $label: $* ended with status $(cat build/test-status)" | tee -a build/test-new
+	fi
+	cat build/test-new >>"$cases"
+}
+
+# unit LABEL FOLDER [ARGUMENT...]: Meson's tests of one build.
+unit()
+{
+	label=$1
+	folder=$2
+	shift 2
+	stage "unit tests ($label)"
+	rc=0
+	rm -f "$folder/meson-logs/testlog.json"
+	meson test -C "$folder" --no-rebuild --print-errorlogs "$@" >build/test-output 2>&1 || rc=$?
+	scripts/meson-cases.py "$label" "$folder" >build/test-new || rc=$?
+	grep -vE '^(ninja: |Full log|$)' build/test-output || true
+	grep -E '^(not ok|skip) ' build/test-new || true
+	if [ "$rc" -ne 0 ] && ! grep -q '^not ok ' build/test-new; then
+		echo "not ok $label: meson test ended with status $rc" | tee -a build/test-new
+	fi
+	cat build/test-new >>"$cases"
+}
+
+# build NAME: a build that fails is a failed case, and what needs it is not run.
+build()
+{
+	if scripts/build.sh "$1"; then
+		echo "ok build/$1" >>"$cases"
+		return
+	fi
+	echo "not ok build/$1: see above" | tee -a "$cases"
+	return 1
+}
+
+quick()
+{
+	build host && unit gcc build/host
+	build arm64 || return 0
+	stage "checks"
+	record check scripts/check.sh
+}
+
+full()
+{
+	build clang && unit clang build/clang
+	build asan && unit asan build/asan
+	stage "guests in QEMU"
+	record e2e tests/e2e/run.sh
+}
+
+mkdir -p build
+: >"$cases"
+quick
+[ "$what" = check ] || full
+
+count() { grep -c "^$1 " "$cases" || true; }
+failed=$(count 'not ok')
+if [ "$failed" -ne 0 ]; then
+	stage "failed"
+	grep '^not ok ' "$cases"
+fi
+echo "$(count ok) passed, $failed failed, $(count skip) skipped"
+[ "$failed" -eq 0 ]
