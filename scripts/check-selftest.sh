@@ -42,7 +42,8 @@ tree()
 	printf '%s\n#include <vpmu/vpmu.h>\nint vpmu_f(int a)\n{\n\treturn a;\n}\n' "$spdx" >core/f.c
 	printf '%s\nvoid lazy(void)\n{\n\tops->x();\n}\n' "$spdx" >core/mediated.c
 	printf '%s\nvoid eager(void)\n{\n\tops->x();\n}\n' "$spdx" >core/eager.c
-	printf '{\n  global:\n\tvpmu_f;\n  local: *;\n};\n' >core/vpmu.map
+	printf '%s\nstatic inline void set(int x)\n{\n\tops->x(x);\n}\n' "$spdx" >core/registers.h
+	printf '{\n  global:\n\tvpmu_f;\n  local:\n\t*;\n};\n' >core/vpmu.map
 	cat >man/f.3 <<-'END'
 	.Dd November 21, 2025
 	.Dt VPMU_F 3
@@ -103,6 +104,9 @@ expect bad "machine path" "$here/check-sources.sh" .
 tree
 for f in mediated eager; do sed -i 's/ops->x();/helper();/' core/$f.c; done
 expect bad "shared helper" "$here/check-switches.sh" .
+tree
+printf 'static inline void both(void)\n{\n\tops->x();\n\tops->y();\n}\n' >>core/registers.h
+expect bad "switching in an accessor" "$here/check-switches.sh" .
 tree
 sed -i 's/ops->x();/lazy();/' core/eager.c
 expect bad "eager calls lazy" "$here/check-switches.sh" .

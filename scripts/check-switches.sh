@@ -10,9 +10,7 @@ cd "${1:-$(dirname "$0")/..}"
 
 lazy=core/mediated.c
 eager=core/eager.c
-# What both may call: members of the tables of operations are reached through a pointer and are not
-# listed here; vpmu_mask_next() walks a mask; atomics store the owner.
-allowed='vpmu_mask_next|VPMU_BIT|atomic_[a-z_]*'
+accessors=core/registers.h
 status=0
 
 # Names in front of "(", without comments, members reached by -> or ., and keywords.
@@ -29,9 +27,20 @@ defines()
 	grep -oE '^[a-z][A-Za-z_0-9 *]*[ *][a-z_0-9]+\(' "$1" | sed 's/.*[ *]\([a-z_0-9]*\)($/\1/' | sort -u
 }
 
-for f in "$lazy" "$eager"; do
+for f in "$lazy" "$eager" "$accessors"; do
 	[ -s "$f" ] || { echo "check-switches: no $f" >&2; exit 1; }
 done
+# An accessor makes one hardware operation at most, and never repeats it.
+awk '
+	/^static inline/ { name = $0; operations = 0 }
+	{ operations += gsub(/ops->/, "&") }
+	operations > 1 || /(for|while) \(/ { print name; exit 1 }
+' "$accessors" >&2 || { echo "check-switches: more than an accessor in $accessors" >&2; status=1; }
+
+# Both may call accessors, the walk over a mask's bits, and the atomic loads and stores of C11.
+allowed=$(defines "$accessors" | paste -sd '|')
+allowed="$allowed|vpmu_mask_next|VPMU_BIT|atomic_[a-z_]*"
+
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 for s in lazy eager; do
