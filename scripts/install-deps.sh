@@ -55,7 +55,8 @@ export DEBIAN_FRONTEND=noninteractive
 apt() { apt-get -q -y -o Dpkg::Use-Pty=0 "$@" >&2; }
 
 echo "install-deps: installing $*" >&2
-# The lists may be absent (containers), or name files that the mirror no longer has.
+# Containers come without package lists; old ones name files that the mirror no longer has.
+find /var/lib/apt/lists -name '*Packages*' 2>/dev/null | grep -q . || apt update
 apt install --no-install-recommends "$@" && exit 0
 echo "install-deps: that failed; once more with fresh package lists" >&2
 apt update
