@@ -31,6 +31,17 @@ struct vpmu_arm_model {
 };
 
 /*
+ * vpmu_arm_model_of() - the model that shows a guest the machine's own PMU: its counters, events and
+ * identification, up to PMUv3p5. Events that count nothing without PMMIR.SLOTS are left out when it is 0.
+ * returns: 0; VPMU_ERR_UNSUPPORTED: the machine has no PMUv3.
+ * Context: any, after the CPUs' vpmu_cpu_init().
+ */
+VPMU_API int vpmu_arm_model_of(const struct vpmu_machine *machine, struct vpmu_arm_model *model);
+
+/* vpmu_hw_caps.identity[3] on Arm: PMCR[31:11] and, in the low bits, ID_AA64DFR0_EL1.PMUVer. */
+#define VPMU_ARM_IDENTITY(pmcr, pmuver) (((uint64_t)(pmcr) & 0xFFFFF800u) | ((uint64_t)(pmuver) & 0xFu))
+
+/*
  * vpmu_arm_vm_init() - a VM with the PMU (model), which must outlive it. Mediated mode.
  * returns: 0; VPMU_ERR_SIZE: a size member is wrong; VPMU_ERR_PARAM: version or counters out of range,
  * unknown switch, or a malformed policy; VPMU_ERR_UNSUPPORTED: the machine has fewer counters.

@@ -43,7 +43,11 @@ enum vpmu_boundary {
 enum vpmu_reach {
 	/* Every access traps. */
 	VPMU_REACH_NONE,
-	/* Global control, enables, interrupt enables, status, pointer, user access, the cycle counter. */
+	/*
+	 * Global control, enables, interrupt enables, status, pointer, user access, the cycle counter. The
+	 * values of event counters and software increments (Arm PMEVCNTRn, PMSWINC) trap, so a counter
+	 * with selector 0 and value 0 keeps them.
+	 */
 	VPMU_REACH_CONTROL,
 	/* And the values of all event counters. Selectors and identification still trap. */
 	VPMU_REACH_COUNTERS,
@@ -57,10 +61,16 @@ enum vpmu_route { VPMU_ROUTE_HOST, VPMU_ROUTE_GUEST };
 struct vpmu_hw_caps {
 	uint64_t counters;           /* implemented counters */
 	uint64_t selectable;         /* those of them that have a selector (Arm: all, 31 is PMCCFILTR) */
+	uint64_t direct_values;      /* values direct at VPMU_REACH_CONTROL (Arm: the cycle counter) */
 	uint64_t global_enable;      /* the bits of the global control word that let counters count */
 	uint64_t global_reset;       /* global control word in HOST: nothing enabled */
 	uint8_t  boundary;           /* enum vpmu_boundary */
 	uint8_t  fine_traps;         /* 1: VPMU_REACH_CONTROL and _COUNTERS exist; 0: only NONE and ALL */
+	/*
+	 * What a guest with direct access would identify, in the architecture's words. Arm: PMCEID0, PMCEID1,
+	 * PMMIR, and PMCR[31:11] | PMUVer.
+	 */
+	uint64_t identity[4];
 };
 
 struct vpmu_hw;

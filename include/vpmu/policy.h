@@ -14,6 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Exported from the shared library; everything else is hidden. */
+#define VPMU_API __attribute__((visibility("default")))
+
 /* A linear scan over the ranges stays bounded. */
 #define VPMU_POLICY_RANGES_MAX 256u
 
@@ -35,19 +38,19 @@ struct vpmu_policy {
  * returns: 0, or VPMU_ERR_PARAM: too many ranges, ranges NULL, or first > last.
  * Context: any.
  */
-int vpmu_policy_check(const struct vpmu_policy *p);
+VPMU_API int vpmu_policy_check(const struct vpmu_policy *p);
 
 /*
  * vpmu_policy_allows() - may (event) be counted? (p) may be NULL: everything is allowed.
  * Context: any.
  */
-bool vpmu_policy_allows(const struct vpmu_policy *p, uint32_t event);
+VPMU_API bool vpmu_policy_allows(const struct vpmu_policy *p, uint32_t event);
 
 /*
  * vpmu_policy_is_open() - does (p) allow every event without looking at it? Exact for NULL and for an
  * empty deny list; a list that happens to name every event is not recognised.
  * Context: any.
  */
-bool vpmu_policy_is_open(const struct vpmu_policy *p);
+VPMU_API bool vpmu_policy_is_open(const struct vpmu_policy *p);
 
 #endif

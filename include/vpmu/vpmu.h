@@ -43,9 +43,6 @@
 #error "libvpmu's objects hold C11 atomics: include it from C"
 #endif
 
-/* Exported from the shared library; everything else is hidden. */
-#define VPMU_API __attribute__((visibility("default")))
-
 enum vpmu_error {
 	/* The caller's arguments. */
 	VPMU_ERR_PARAM = -1,         /* a value outside its documented range */
@@ -113,7 +110,6 @@ enum vpmu_switch_kind { VPMU_SWITCH_LAZY, VPMU_SWITCH_EAGER };
 /* The host. */
 struct vpmu_machine {
 	struct vpmu_hw_caps caps;    /* what every CPU has */
-	_Atomic uint32_t cpus;
 };
 
 enum vpmu_owner {
@@ -126,7 +122,6 @@ enum vpmu_owner {
 /* One physical CPU's PMU and its owner. */
 struct vpmu_cpu {
 	struct vpmu_hw *hw;
-	struct vpmu_machine *machine;
 	struct vpmu_vcpu *loaded;    /* vCPU between load and put */
 	struct vpmu_vcpu *resident;  /* vCPU whose state is in the hardware: LIVE or PARKED */
 	_Atomic uint32_t owner;      /* enum vpmu_owner */
@@ -140,13 +135,15 @@ struct vpmu_cpu {
 	uint64_t host_pointer;
 	uint64_t parked_global;      /* global control word to write back at enter */
 	enum vpmu_reach reach;
+	bool stopped;                /* parked by clearing the global enable: parked_global is the truth */
 	uint32_t number;
 };
 
 struct vpmu_vm_config {
 	uint32_t size;               /* sizeof(struct vpmu_vm_config) */
 	enum vpmu_switch_kind switch_kind;
-	const struct vpmu_policy *policy;  /* NULL: every event; must outlive the VM or its replacement */
+	/* NULL: every event. Must outlive the VM: what it denies is not advertised, so never counts. */
+	const struct vpmu_policy *policy;
 };
 
 /* One guest. Mode mediated: the guest's counters are the hardware's. */
@@ -157,7 +154,6 @@ struct vpmu_vm {
 	const struct vpmu_switch *sw;
 	const struct vpmu_policy *created_policy;
 	_Atomic(const struct vpmu_policy *) policy;
-	_Atomic uint32_t policy_generation;
 	_Atomic uint32_t ran;        /* a vCPU of it has entered the guest */
 	uint64_t counters;           /* what the guest has */
 };
@@ -184,6 +180,14 @@ struct vpmu_pending {
 	uint64_t instructions[2];
 };
 
+/* What of the VM's PMU this CPU lets the guest reach while it counts, and why not more. */
+enum vpmu_reach_reason {
+	VPMU_REACH_FINE_TRAPS,       /* control plane trapped, data plane direct */
+	VPMU_REACH_OPEN,             /* no fine-grained traps, nothing to enforce: all direct */
+	VPMU_REACH_POLICY,           /* no fine-grained traps, a policy to enforce: all trapped */
+	VPMU_REACH_SHAPE,            /* the guest's PMU is not the hardware's: all trapped */
+};
+
 /* One guest CPU's PMU. */
 struct vpmu_vcpu {
 	struct vpmu_vm *vm;
@@ -194,11 +198,12 @@ struct vpmu_vcpu {
 	struct vpmu_pending pending;
 	bool busy;                   /* not quiet, judged on state when nothing is in the hardware */
 	bool in_guest;
+	uint64_t may_differ;         /* counters that are not at selector 0 and value 0 since then */
 	bool touched_counters;       /* the guest has accessed an event counter since load */
 	uint32_t quiet_looks;        /* consecutive looks that found it quiet */
 	uint32_t exits;              /* exits since the last look */
-	uint32_t policy_generation;  /* as of the last enter */
-	const struct vpmu_policy *policy;
+	_Atomic(const struct vpmu_policy *) policy;  /* in use since the last enter */
+	enum vpmu_reach_reason reason;
 	struct vpmu_vcpu_stats stats;
 };
 
@@ -211,14 +216,19 @@ struct vpmu_vcpu {
 VPMU_API void vpmu_machine_init(struct vpmu_machine *machine);
 
 /*
- * vpmu_cpu_init() - adds physical CPU (number), its PMU in HOST: nothing enabled, no status, no
- * interrupt enable. Counter values and selectors are unknown and stay so until somebody needs them.
- * The machine's capabilities become what all its CPUs have.
- * returns: 0; VPMU_ERR_SIZE: the backend's operation table has another size.
- * Context: [cpu], once per CPU; VMs created earlier do not change.
+ * vpmu_machine_add() - the machine has a CPU with the PMU (caps). Its capabilities become what all its
+ * CPUs have. Context: [init], before a VM is created.
  */
-VPMU_API int vpmu_cpu_init(struct vpmu_cpu *cpu, struct vpmu_machine *machine, uint32_t number,
-			   struct vpmu_hw *hw);
+VPMU_API void vpmu_machine_add(struct vpmu_machine *machine, const struct vpmu_hw_caps *caps);
+
+/*
+ * vpmu_cpu_init() - physical CPU (number) and its PMU, in HOST: nothing enabled, no status, no interrupt
+ * enable. Counter values and selectors are unknown and stay so until somebody needs them. Call it
+ * again after the CPU was reset or powered off.
+ * returns: 0; VPMU_ERR_SIZE: the backend's operation table has another size.
+ * Context: [cpu], nothing loaded.
+ */
+VPMU_API int vpmu_cpu_init(struct vpmu_cpu *cpu, uint32_t number, struct vpmu_hw *hw);
 
 /*
  * vpmu_vm_init() is done by the guest architecture: see vpmu_arm_vm_init() in vpmu/arm.h.
@@ -362,16 +372,8 @@ VPMU_API int vpmu_vcpu_interrupt(struct vpmu_vcpu *v);
 /* Statistics so far. Context: [vcpu]. */
 VPMU_API const struct vpmu_vcpu_stats *vpmu_vcpu_stats(const struct vpmu_vcpu *v);
 
-/* What of the VM's PMU this CPU lets the guest reach while it counts, and why not more. */
-enum vpmu_reach_reason {
-	VPMU_REACH_FINE_TRAPS,       /* control plane trapped, data plane direct */
-	VPMU_REACH_OPEN,             /* no fine-grained traps, nothing to enforce: all direct */
-	VPMU_REACH_POLICY,           /* no fine-grained traps, a policy to enforce: all trapped */
-	VPMU_REACH_SHAPE,            /* the guest's PMU is not the hardware's: all trapped */
-};
 
-/* Context: [cpu]. */
-VPMU_API enum vpmu_reach_reason vpmu_vcpu_reach_reason(const struct vpmu_vcpu *v,
-							const struct vpmu_cpu *cpu);
+/* What a loaded vCPU may reach, and why not more. Context: [cpu]. */
+VPMU_API enum vpmu_reach_reason vpmu_vcpu_reach_reason(const struct vpmu_vcpu *v);
 
 #endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* The PMUv3 guest as core sees it: masks by version, what counts, and what may be in the hardware. */
+#include "pmuv3.h"
+
+const struct vpmu_arm_model *vpmu_arm_model(const struct vpmu_vm *vm)
+{
+	return vm->model;
+}
+
+/* ---- Masks ---- */
+
+uint64_t vpmu_arm_global_mask(const struct vpmu_arm_model *m)
+{
+	return PMCR_E | PMCR_DP | PMCR_LC | (m->version >= VPMU_ARM_V3P5 ? PMCR_LP : 0);
+}
+
+/*
+ * P, U and evtCount. The other filter bits are RES0 for a guest without EL2, EL3 and other Security states.
+ */
+uint64_t vpmu_arm_selector_mask(const struct vpmu_arm_model *m, unsigned int i)
+{
+	uint64_t filter = EVTYPER_P | EVTYPER_U;
+
+	if (i == VPMU_ARM_CYCLE)
+		return filter;
+	return filter | (m->version >= VPMU_ARM_V3P1 ? 0xFFFF : 0x3FF);
+}
+
+uint64_t vpmu_arm_value_mask(const struct vpmu_arm_model *m, unsigned int i)
+{
+	return i == VPMU_ARM_CYCLE || m->version >= VPMU_ARM_V3P5 ? UINT64_MAX : UINT32_MAX;
+}
+
+/* ---- Events ---- */
+
+static uint32_t event_of(unsigned int i, uint64_t selector)
+{
+	return i == VPMU_ARM_CYCLE ? EVENT_CPU_CYCLES : (uint32_t)selector & 0xFFFF;
+}
+
+bool vpmu_arm_counts_at(uint64_t selector, unsigned int el)
+{
+	return !(selector & (el == 0 ? EVTYPER_U : EVTYPER_P));
+}
+
+static bool arm_denied(const struct vpmu_vm *vm, const struct vpmu_policy *policy, unsigned int i,
+		       uint64_t selector)
+{
+	uint32_t event = event_of(i, selector);
+
+	/* They say nothing about the machine (vpmu/policy.h). */
+	if (event == EVENT_SW_INCR || event == EVENT_CHAIN)
+		return false;
+	/* A later policy never allows what the guest could not have enumerated (RULES E3). */
+	return !vpmu_policy_allows(policy, event) ||
+	       !vpmu_policy_allows(vm->created_policy, event);
+}
+
+static uint64_t arm_filter(const struct vpmu_vm *vm, const struct vpmu_policy *policy,
+			   unsigned int i, uint64_t selector)
+{
+	/* NSH is outside the mask: nothing counts at EL2. */
+	selector &= vpmu_arm_selector_mask(vpmu_arm_model(vm), i);
+	if (arm_denied(vm, policy, i, selector))
+		selector |= EVTYPER_P | EVTYPER_U;
+	return selector;
+}
+
+static bool is_slot_event(uint32_t event)
+{
+	return event >= EVENT_STALL_SLOT_FIRST && event <= EVENT_STALL_SLOT_LAST;
+}
+
+/* Event (bit) of PMCEID (half): 0x00.. and from PMUv3p1 in the upper words 0x4000.. */
+static uint32_t ceid_event(unsigned int half, unsigned int bit)
+{
+	return (bit >= 32 ? 0x4000u : 0) + 32 * half + bit % 32;
+}
+
+uint64_t vpmu_arm_ceid(const struct vpmu_vm *vm, unsigned int half)
+{
+	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
+	uint64_t rest = m->ceid[half];
+	uint64_t ceid = 0;
+
+	if (m->version < VPMU_ARM_V3P1)
+		rest &= UINT32_MAX;
+	while (rest) {
+		unsigned int bit = vpmu_mask_next(&rest);
+		uint32_t event = ceid_event(half, bit);
+
+		/* Without PMMIR.SLOTS a slot count cannot be read (D13.11). */
+		if (is_slot_event(event) && !m->mmir)
+			continue;
+		if (!arm_denied(vm, NULL, 0, event))
+			ceid |= VPMU_BIT(bit);
+	}
+	return ceid;
+}
+
+static bool arm_supported(const struct vpmu_vm *vm, unsigned int i, uint64_t selector)
+{
+	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
+	uint32_t event = event_of(i, selector);
+
+	if (event == EVENT_SW_INCR || i == VPMU_ARM_CYCLE || event > 0x3F)
+		return true;
+	return m->ceid[event / 32] & VPMU_BIT(event % 32);
+}
+
+static bool arm_matches(const struct vpmu_vm *vm, unsigned int i, uint64_t selector,
+			enum vpmu_event_class event, bool user)
+{
+	(void)vm;
+	if (i == VPMU_ARM_CYCLE || event != VPMU_EVENT_INSTRUCTIONS)
+		return false;
+	return event_of(i, selector) == EVENT_INST_RETIRED &&
+	       vpmu_arm_counts_at(selector, user ? 0 : 1);
+}
+
+/* ---- Counting in software: IncrementEventCounter() ---- */
+
+static uint64_t arm_active(const struct vpmu_vm *vm, const struct vpmu_state *s)
+{
+	return s->global & PMCR_E ? s->enabled & vm->counters : 0;
+}
+
+/* PMCNTEN is not part of it (D13.3.1). */
+static bool arm_interrupt(const struct vpmu_vm *vm, const struct vpmu_state *s)
+{
+	return s->global & PMCR_E && s->status & s->interrupts & vm->counters;
+}
+
+/* Bits below the one whose carry is the overflow. LC is RES1: the cycle counter has 64. */
+static uint64_t overflow_mask(const struct vpmu_state *s, unsigned int i)
+{
+	return i == VPMU_ARM_CYCLE || s->global & PMCR_LP ? UINT64_MAX : UINT32_MAX;
+}
+
+static bool chains(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigned int i)
+{
+	if (i % 2 || i + 1 >= vpmu_arm_model(vm)->counters || s->global & PMCR_LP)
+		return false;
+	return event_of(i + 1, s->selector[i + 1]) == EVENT_CHAIN &&
+	       arm_active(vm, s) & VPMU_BIT(i + 1);
+}
+
+/* One counter; returns how often it overflowed, at most once per 2^32 events. */
+static uint64_t add_one(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, uint64_t n)
+{
+	uint64_t mask = overflow_mask(s, i);
+	uint64_t old = s->value[i];
+	uint64_t low = (old & mask) + (n & mask);
+	uint64_t carries;
+
+	s->value[i] = (old + n) & vpmu_arm_value_mask(vpmu_arm_model(vm), i);
+	if (mask == UINT64_MAX)
+		carries = low < (n & mask);
+	else
+		carries = (low >> 32) + (n >> 32);
+	if (carries)
+		s->status |= VPMU_BIT(i);
+	return carries;
+}
+
+uint64_t vpmu_arm_add(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, uint64_t n)
+{
+	uint64_t carries = add_one(vm, s, i, n);
+
+	if (!carries || !chains(vm, s, i))
+		return VPMU_BIT(i);
+	add_one(vm, s, i + 1, carries);
+	return VPMU_BIT(i) | VPMU_BIT(i + 1);
+}
+
+/* ---- Hardware ---- */
+
+/* EN=1 sends every EL0 access to EL2, 0 every one to the guest's EL1 (RULES A6). */
+static uint64_t arm_closed_user(const struct vpmu_state *s)
+{
+	return s->user ? PMUSERENR_EN : 0;
+}
+
+static enum vpmu_arm_version capped(uint64_t pmuver)
+{
+	return pmuver > VPMU_ARM_V3P5 ? VPMU_ARM_V3P5 : (enum vpmu_arm_version)pmuver;
+}
+
+static bool arm_shape_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
+{
+	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
+	uint64_t pmcr = (uint64_t)m->id << PMCR_ID_SHIFT | (uint64_t)m->counters << PMCR_N_SHIFT;
+
+	/* PMCR reads have no trap of their own, so N, IMP and IDCODE must be the hardware's. */
+	return caps->counters == vm->counters && VPMU_ARM_IDENTITY(caps->identity[3], 0) == pmcr &&
+	       capped(caps->identity[3] & 0xF) == m->version;
+}
+
+static bool arm_identity_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
+{
+	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
+
+	return (caps->identity[3] & 0xF) == m->version && caps->identity[0] == m->ceid[0] &&
+	       caps->identity[1] == m->ceid[1] &&
+	       (m->version < VPMU_ARM_V3P4 || caps->identity[2] == m->mmir);
+}
+
+/* ---- States ---- */
+
+static void arm_clean(const struct vpmu_vm *vm, struct vpmu_state *s)
+{
+	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
+	uint64_t rest = vm->counters;
+
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		s->value[i] &= vpmu_arm_value_mask(m, i);
+		s->selector[i] &= vpmu_arm_selector_mask(m, i);
+	}
+	s->enabled &= vm->counters;
+	s->interrupts &= vm->counters;
+	s->status &= vm->counters;
+	s->global = (s->global & vpmu_arm_global_mask(m)) | PMCR_LC;
+	s->user &= PMUSERENR_MASK;
+	s->pointer &= PMSELR_MASK;
+}
+
+static bool counter_is_valid(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigned int i)
+{
+	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
+
+	if (!(vm->counters & VPMU_BIT(i)))
+		return !s->value[i] && !s->selector[i];
+	return !(s->value[i] & ~vpmu_arm_value_mask(m, i)) &&
+	       !(s->selector[i] & ~vpmu_arm_selector_mask(m, i));
+}
+
+static bool arm_valid(const struct vpmu_vm *vm, const struct vpmu_state *s)
+{
+	for (unsigned int i = 0; i < VPMU_COUNTER_MAX; i++) {
+		if (!counter_is_valid(vm, s, i))
+			return false;
+	}
+	if ((s->enabled | s->interrupts | s->status) & ~vm->counters)
+		return false;
+	if (s->global & ~vpmu_arm_global_mask(vpmu_arm_model(vm)) || !(s->global & PMCR_LC))
+		return false;
+	return !(s->user & ~(uint64_t)PMUSERENR_MASK) && !(s->pointer & ~(uint64_t)PMSELR_MASK);
+}
+
+/* Warm reset leaves most of it UNKNOWN; 0 is a value of UNKNOWN that leaks nothing. */
+static void arm_reset(const struct vpmu_vm *vm, struct vpmu_state *s)
+{
+	(void)vm;
+	*s = (struct vpmu_state){ .global = PMCR_LC };
+}
+
+static const struct vpmu_arch arm_arch = {
+	.active = arm_active,
+	.interrupt = arm_interrupt,
+	.denied = arm_denied,
+	.supported = arm_supported,
+	.filter = arm_filter,
+	.matches = arm_matches,
+	.add = vpmu_arm_add,
+	.closed_user = arm_closed_user,
+	.shape_is = arm_shape_is,
+	.identity_is = arm_identity_is,
+	.clean = arm_clean,
+	.valid = arm_valid,
+	.reset = arm_reset,
+};
+
+/* ---- Set-up ---- */
+
+static bool version_is_known(uint32_t version)
+{
+	return version == VPMU_ARM_V3 || version == VPMU_ARM_V3P1 || version == VPMU_ARM_V3P4 ||
+	       version == VPMU_ARM_V3P5;
+}
+
+int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
+		     const struct vpmu_arm_model *model, const struct vpmu_vm_config *config)
+{
+	if (model->size != sizeof(*model))
+		return VPMU_ERR_SIZE;
+	if (!version_is_known(model->version) || model->counters > VPMU_ARM_EVENTS_MAX)
+		return VPMU_ERR_PARAM;
+	if (model->id > UINT16_MAX)
+		return VPMU_ERR_PARAM;
+	return vpmu_vm_init(vm, machine, &arm_arch, model,
+			    (VPMU_BIT(model->counters) - 1) | CYCLE_BIT, config);
+}
+
+int vpmu_arm_model_of(const struct vpmu_machine *machine, struct vpmu_arm_model *model)
+{
+	const uint64_t *identity = machine->caps.identity;
+	uint64_t pmuver = identity[3] & 0xF;
+
+	/* 0: no PMU. 0xF: not the architected one. */
+	if (pmuver == 0 || pmuver == 0xF)
+		return VPMU_ERR_UNSUPPORTED;
+	*model = (struct vpmu_arm_model){
+		.size = sizeof(*model),
+		.version = capped(pmuver),
+		.counters = (uint32_t)(identity[3] >> PMCR_N_SHIFT & 0x1F),
+		.id = (uint32_t)(identity[3] >> PMCR_ID_SHIFT),
+		.ceid = { identity[0], identity[1] },
+		.mmir = identity[2],
+	};
+	return 0;
+}
+
+uint64_t vpmu_arm_dfr0(const struct vpmu_vm *vm, uint64_t host)
+{
+	return (host & ~(uint64_t)0xF00) | (uint64_t)vpmu_arm_model(vm)->version << 8;
+}

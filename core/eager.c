@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The eager world switch: everything is loaded at every enter and saved at every exit. Slow, and meant to
+ * be obviously correct: the differential tests hold the lazy switch (core/mediated.c) against it. The
+ * two share register accessors only (RULES A9).
+ *
+ * At exit the hardware is empty again, so trapped accesses always work on memory.
+ */
+#include "registers.h"
+
+static enum vpmu_reach eager_reach(enum vpmu_reach_reason reason)
+{
+	if (reason == VPMU_REACH_FINE_TRAPS)
+		return VPMU_REACH_COUNTERS;
+	return reason == VPMU_REACH_OPEN ? VPMU_REACH_ALL : VPMU_REACH_NONE;
+}
+
+static void eager_enter(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	struct vpmu_hw *hw = cpu->hw;
+	const struct vpmu_hw_ops *ops = hw->ops;
+	const struct vpmu_state *s = &v->state;
+	const struct vpmu_policy *policy = atomic_load(&v->policy);
+	enum vpmu_reach reach = eager_reach(v->reason);
+	uint64_t rest = v->vm->counters;
+
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	cpu->resident = v;
+	vpmu_cpu_set_reach(cpu, reach);
+	if (ops->route)
+		ops->route(hw, VPMU_ROUTE_GUEST, 0);
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		ops->write(hw, i, s->value[i]);
+		ops->select(hw, i, v->vm->arch->filter(v->vm, policy, i, s->selector[i]));
+	}
+	ops->status_set(hw, s->status);
+	ops->interrupts_set(hw, s->interrupts);
+	ops->start(hw, s->enabled);
+	vpmu_cpu_set_user(cpu, reach == VPMU_REACH_NONE ? v->vm->arch->closed_user(s) : s->user);
+	vpmu_cpu_set_pointer(cpu, reach == VPMU_REACH_NONE ? 0 : s->pointer);
+	ops->set_global(hw, s->global);
+	v->stats.loads++;
+	vpmu_cpu_own(cpu, VPMU_OWNER_LIVE);
+}
+
+/* The first access stops the counters, also where the boundary does not. */
+static void eager_save_control(struct vpmu_vcpu *v)
+{
+	struct vpmu_hw *hw = v->cpu->hw;
+	const struct vpmu_hw_ops *ops = hw->ops;
+	struct vpmu_state *s = &v->state;
+	uint64_t global = ops->global(hw);
+	uint64_t enabled, interrupts;
+
+	ops->set_global(hw, hw->caps.global_reset);
+	enabled = ops->started(hw);
+	interrupts = ops->interrupts(hw);
+	s->status = ops->status(hw);
+	ops->stop(hw, v->vm->counters);
+	ops->interrupts_clear(hw, v->vm->counters);
+	ops->status_clear(hw, v->vm->counters);
+	if (v->cpu->reach == VPMU_REACH_NONE)
+		return;
+	s->global = global;
+	s->enabled = enabled;
+	s->interrupts = interrupts;
+	v->cpu->user = s->user = ops->user(hw);
+	v->cpu->pointer = s->pointer = ops->pointer(hw);
+}
+
+static void eager_exit(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	struct vpmu_hw *hw = cpu->hw;
+	uint64_t rest = v->vm->counters;
+
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	eager_save_control(v);
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		v->state.value[i] = hw->ops->read(hw, i);
+		hw->ops->write(hw, i, 0);
+		if (cpu->reach == VPMU_REACH_ALL)
+			v->state.selector[i] = hw->ops->selected(hw, i);
+	}
+	v->vm->arch->clean(v->vm, &v->state);
+	if (hw->ops->route)
+		hw->ops->route(hw, VPMU_ROUTE_HOST, 0);
+	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
+	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
+	vpmu_cpu_set_pointer(cpu, 0);
+	cpu->known_value |= v->vm->counters;
+	cpu->known_selector &= ~v->vm->counters;
+	cpu->resident = NULL;
+	v->stats.saves++;
+	vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
+}
+
+/* Nothing is in the hardware when these could be called. */
+static void eager_evict(struct vpmu_vcpu *v, uint64_t will_write)
+{
+	(void)v;
+	(void)will_write;
+}
+
+static void eager_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)
+{
+	(void)v;
+	(void)items;
+	(void)counters;
+}
+
+static void eager_push(struct vpmu_vcpu *v, const struct vpmu_change *change)
+{
+	(void)v;
+	(void)change;
+}
+
+const struct vpmu_switch vpmu_eager_switch = {
+	.enter = eager_enter,
+	.exit = eager_exit,
+	.evict = eager_evict,
+	.pull = eager_pull,
+	.push = eager_push,
+};

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/internal.h - the two seams inside core: the guest architecture (core/arm) and the world switch
+ * (core/mediated.c, core/eager.c). Neither knows the other; core/vcpu.c ties them together.
+ */
+#ifndef VPMU_CORE_INTERNAL_H
+#define VPMU_CORE_INTERNAL_H
+
+#include <vpmu/vpmu.h>
+
+#define VPMU_BIT(n) ((uint64_t)1 << (n))
+
+/* Parts of struct vpmu_state, as bits. */
+enum vpmu_item {
+	VPMU_ITEM_GLOBAL = 1u << 0,
+	VPMU_ITEM_ENABLED = 1u << 1,
+	VPMU_ITEM_INTERRUPTS = 1u << 2,
+	VPMU_ITEM_STATUS = 1u << 3,
+	VPMU_ITEM_USER = 1u << 4,
+	VPMU_ITEM_POINTER = 1u << 5,
+	VPMU_ITEM_SELECTORS = 1u << 6,
+};
+
+#define VPMU_ITEMS_CONTROL                                                                         \
+	(VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED | VPMU_ITEM_INTERRUPTS | VPMU_ITEM_USER |            \
+	 VPMU_ITEM_POINTER)
+#define VPMU_ITEMS_ALL (VPMU_ITEMS_CONTROL | VPMU_ITEM_STATUS | VPMU_ITEM_SELECTORS)
+
+/* The scalars of a state before a trapped access, and what else the access changed. */
+struct vpmu_change {
+	uint64_t enabled;
+	uint64_t interrupts;
+	uint64_t status;
+	uint64_t global;
+	uint64_t values;     /* mask of counters whose value was written */
+	uint64_t selectors;  /* mask of counters whose selector was written */
+};
+
+/* What the guest architecture knows about a register file. All functions are pure but for (state). */
+struct vpmu_arch {
+	/* Counters that pass all their enables in (s). */
+	uint64_t (*active)(const struct vpmu_vm *vm, const struct vpmu_state *s);
+	/* Level of the overflow interrupt line. */
+	bool (*interrupt)(const struct vpmu_vm *vm, const struct vpmu_state *s);
+	/* May counter (i) with (selector) not count under the VM's creation policy or (policy)? */
+	bool (*denied)(const struct vpmu_vm *vm, const struct vpmu_policy *policy, unsigned int i,
+		       uint64_t selector);
+	/* Is the event one this machine has? Unknown events are taken for supported. */
+	bool (*supported)(const struct vpmu_vm *vm, unsigned int i, uint64_t selector);
+	/* The selector for the hardware: a subset of what the guest asks for (V4). */
+	uint64_t (*filter)(const struct vpmu_vm *vm, const struct vpmu_policy *policy, unsigned int i,
+			   uint64_t selector);
+	/* Does counter (i) with (selector) count events of (event) in ring (user)? */
+	bool (*matches)(const struct vpmu_vm *vm, unsigned int i, uint64_t selector,
+			enum vpmu_event_class event, bool user);
+	/*
+	 * Adds (n) to counter (i): width, overflow status and chaining; returns the counters written.
+	 * Only i and i + 1 are read.
+	 */
+	uint64_t (*add)(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, uint64_t n);
+	/* User access value for the hardware while everything is intercepted (RULES A6). */
+	uint64_t (*closed_user)(const struct vpmu_state *s);
+	/* Would direct access show the guest exactly its own PMU on this hardware? */
+	bool (*shape_is)(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps);
+	/* Could the guest have everything direct, identification included? */
+	bool (*identity_is)(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps);
+	/* Cuts (s), read from a hardware that keeps more bits, down to what the model has (V4). */
+	void (*clean)(const struct vpmu_vm *vm, struct vpmu_state *s);
+	/* Is (s) a state that this model can have? */
+	bool (*valid)(const struct vpmu_vm *vm, const struct vpmu_state *s);
+	/* The power-on state. */
+	void (*reset)(const struct vpmu_vm *vm, struct vpmu_state *s);
+};
+
+/* The world switch. v is loaded on v->cpu; all [cpu]. */
+struct vpmu_switch {
+	/* Makes the guest's PMU ready to run; owner becomes LIVE if anything of it is in the hardware. */
+	void (*enter)(struct vpmu_vcpu *v);
+	/* The guest stopped; owner becomes PARKED or HOST. */
+	void (*exit)(struct vpmu_vcpu *v);
+	/* If resident: saves everything, scrubs but (will_write); owner becomes HOST. */
+	void (*evict)(struct vpmu_vcpu *v, uint64_t will_write);
+	/*
+	 * While resident: brings (items) and the values of (counters) up to date in v->state, and carries a
+	 * change of v->state to the hardware.
+	 */
+	void (*pull)(struct vpmu_vcpu *v, uint32_t items, uint64_t counters);
+	void (*push)(struct vpmu_vcpu *v, const struct vpmu_change *change);
+};
+
+extern const struct vpmu_switch vpmu_mediated_switch;
+extern const struct vpmu_switch vpmu_eager_switch;
+
+/* vcpu.c, for the guest architectures. */
+int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct vpmu_arch *arch,
+		 const void *model, uint64_t counters, const struct vpmu_vm_config *config);
+bool vpmu_vcpu_is_resident(const struct vpmu_vcpu *v);
+/* Brings items and counter values up to date before an access looks at them. */
+void vpmu_vcpu_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters);
+/* The scalars before a change. */
+struct vpmu_change vpmu_vcpu_change(const struct vpmu_vcpu *v);
+/* After an access changed v->state. */
+void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change);
+
+/* Not quiet: a counter passes all its enables, or an overflow is pending (RULES A1). */
+static inline bool vpmu_state_is_busy(const struct vpmu_vm *vm, const struct vpmu_state *s)
+{
+	return vm->arch->active(vm, s) || vm->arch->interrupt(vm, s);
+}
+
+/* A loop over the set bits of a mask: takes out and returns the lowest one. (*mask) is not 0. */
+static inline unsigned int vpmu_mask_next(uint64_t *mask)
+{
+	unsigned int i = (unsigned int)__builtin_ctzll(*mask);
+
+	*mask &= *mask - 1;
+	return i;
+}
+
+#endif

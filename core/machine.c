@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* The host and its physical CPUs: who has each PMU, and requests between CPUs. */
+#include "internal.h"
+
+#define MAIL_RECLAIM 1u
+
+void vpmu_machine_init(struct vpmu_machine *machine)
+{
+	machine->caps = (struct vpmu_hw_caps){ 0 };
+}
+
+/* What both have; where they differ, what is safe on both. */
+static void caps_meet(struct vpmu_hw_caps *all, const struct vpmu_hw_caps *one)
+{
+	all->counters &= one->counters;
+	all->selectable &= one->selectable;
+	all->fine_traps &= one->fine_traps;
+	if (one->boundary < all->boundary)
+		all->boundary = one->boundary;
+	for (unsigned int i = 0; i < 4; i++) {
+		if (all->identity[i] != one->identity[i])
+			all->identity[i] &= one->identity[i];
+	}
+}
+
+void vpmu_machine_add(struct vpmu_machine *machine, const struct vpmu_hw_caps *caps)
+{
+	if (!machine->caps.counters)
+		machine->caps = *caps;
+	else
+		caps_meet(&machine->caps, caps);
+}
+
+int vpmu_cpu_init(struct vpmu_cpu *cpu, uint32_t number, struct vpmu_hw *hw)
+{
+	const struct vpmu_hw_ops *ops = hw->ops;
+	uint64_t counters = hw->caps.counters;
+
+	if (ops->size != sizeof(*ops))
+		return VPMU_ERR_SIZE;
+
+	*cpu = (struct vpmu_cpu){ .hw = hw, .number = number };
+	atomic_init(&cpu->owner, VPMU_OWNER_HOST);
+	atomic_init(&cpu->mailbox, 0);
+	ops->set_global(hw, hw->caps.global_reset);
+	ops->stop(hw, counters);
+	ops->interrupts_clear(hw, counters);
+	ops->status_clear(hw, counters);
+	return 0;
+}
+
+enum vpmu_owner vpmu_cpu_nmi_owner(const struct vpmu_cpu *cpu)
+{
+	return (enum vpmu_owner)atomic_load_explicit(&cpu->owner, memory_order_relaxed);
+}
+
+int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t will_write)
+{
+	struct vpmu_vcpu *v = cpu->resident;
+
+	if (v && v->in_guest)
+		return VPMU_ERR_STATE;
+	if (v)
+		v->vm->sw->evict(v, will_write);
+	cpu->known_value &= ~will_write;
+	cpu->known_selector &= ~will_write;
+	return 0;
+}
+
+bool vpmu_cpu_request_reclaim(struct vpmu_cpu *cpu)
+{
+	atomic_fetch_or(&cpu->mailbox, MAIL_RECLAIM);
+	return vpmu_cpu_nmi_owner(cpu) != VPMU_OWNER_HOST;
+}
+
+void vpmu_cpu_poll(struct vpmu_cpu *cpu)
+{
+	/* Reading first keeps the empty case free of a locked instruction: it is on every exit. */
+	if (!atomic_load_explicit(&cpu->mailbox, memory_order_relaxed))
+		return;
+	/* The guest does not run here, so the reclaim cannot be refused. */
+	if (atomic_exchange(&cpu->mailbox, 0) & MAIL_RECLAIM)
+		(void)vpmu_cpu_reclaim(cpu, 0);
+}

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The lazy world switch (DESIGN.md section 5, RULES A1-A7).
+ *
+ *            enter, not quiet                 exit
+ *   HOST ───────────────────────► LIVE ───────────────► PARKED
+ *    ▲                              ▲                     │ │
+ *    │                              └── enter: 0..3 ──────┘ │
+ *    └──────── put, reclaim, quiet twice: save, scrub ──────┘
+ *
+ * While the guest is resident, v->in_hw says which scalars of v->state are stale because the guest
+ * changes them untrapped, and v->in_hw_counters which counter values are.
+ *
+ * Order (A5). Load: route, counters, selectors, status, interrupt enables, enables, global control
+ * last. Save: global control first. The guest's counters do not count at either time: in HOST no enable
+ * is set, and in PARKED the boundary holds them (clear of NSH, HPMD and HCCD, or PMCR.E=0).
+ */
+#include "registers.h"
+
+static const struct vpmu_hw_ops *ops_of(const struct vpmu_vcpu *v)
+{
+	return v->cpu->hw->ops;
+}
+
+/* ---- What the guest reaches ---- */
+
+static enum vpmu_reach reach_for(const struct vpmu_vcpu *v)
+{
+	switch (v->reason) {
+	case VPMU_REACH_FINE_TRAPS:
+		return v->touched_counters ? VPMU_REACH_COUNTERS : VPMU_REACH_CONTROL;
+	case VPMU_REACH_OPEN:
+		return VPMU_REACH_ALL;
+	case VPMU_REACH_POLICY:
+	case VPMU_REACH_SHAPE:
+		break;
+	}
+	return VPMU_REACH_NONE;
+}
+
+/* Does the guest write enables and control without a trap? */
+static bool is_direct(const struct vpmu_vcpu *v)
+{
+	return v->cpu->reach != VPMU_REACH_NONE;
+}
+
+/*
+ * Counters whose hardware value can differ from what was loaded. With direct enables any counter can
+ * have run, except one that has had selector 0 (software increment) and value 0 all the time, while
+ * increments and values still trap.
+ */
+static uint64_t writable(const struct vpmu_vcpu *v)
+{
+	if (!is_direct(v))
+		return v->in_hw_counters;
+	if (v->cpu->reach == VPMU_REACH_CONTROL)
+		return v->may_differ | (v->vm->counters & v->cpu->hw->caps.direct_values);
+	return v->vm->counters;
+}
+
+/* With everything direct the guest may let its counters count outside: no one but us stops them (A4). */
+static bool must_stop(const struct vpmu_vcpu *v)
+{
+	return v->cpu->reach == VPMU_REACH_ALL &&
+	       v->cpu->hw->caps.boundary == VPMU_BOUNDARY_NONE;
+}
+
+/* ---- Single counters ---- */
+
+static void put_selector(struct vpmu_vcpu *v, unsigned int i)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	const struct vpmu_policy *policy = atomic_load_explicit(&v->policy, memory_order_relaxed);
+	uint64_t selector = v->vm->arch->filter(v->vm, policy, i, v->state.selector[i]);
+
+	if (cpu->known_selector & VPMU_BIT(i) && cpu->hw_selector[i] == selector)
+		return;
+	cpu->hw->ops->select(cpu->hw, i, selector);
+	cpu->hw_selector[i] = selector;
+	cpu->known_selector |= VPMU_BIT(i);
+}
+
+/* From the host's 0: equal values are not written (A2). */
+static void put_value(struct vpmu_vcpu *v, unsigned int i)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+
+	if (v->state.value[i] || !(cpu->known_value & VPMU_BIT(i)))
+		cpu->hw->ops->write(cpu->hw, i, v->state.value[i]);
+	cpu->known_value &= ~VPMU_BIT(i);
+}
+
+static void put_counters(struct vpmu_vcpu *v, uint64_t mask)
+{
+	v->in_hw_counters |= mask;
+	while (mask) {
+		unsigned int i = vpmu_mask_next(&mask);
+
+		if (v->state.selector[i] || v->state.value[i])
+			v->may_differ |= VPMU_BIT(i);
+		put_value(v, i);
+		put_selector(v, i);
+	}
+}
+
+/* ---- Load ---- */
+
+static void open_view(struct vpmu_vcpu *v)
+{
+	if (is_direct(v)) {
+		vpmu_cpu_set_user(v->cpu, v->state.user);
+		vpmu_cpu_set_pointer(v->cpu, v->state.pointer);
+	} else {
+		vpmu_cpu_set_user(v->cpu, v->vm->arch->closed_user(&v->state));
+		vpmu_cpu_set_pointer(v->cpu, 0);
+	}
+}
+
+static uint32_t items_in_hw(const struct vpmu_vcpu *v)
+{
+	switch (v->cpu->reach) {
+	case VPMU_REACH_NONE:
+		return VPMU_ITEM_STATUS;
+	case VPMU_REACH_CONTROL:
+	case VPMU_REACH_COUNTERS:
+		return VPMU_ITEMS_CONTROL | VPMU_ITEM_STATUS;
+	case VPMU_REACH_ALL:
+		break;
+	}
+	return VPMU_ITEMS_ALL;
+}
+
+static void load(struct vpmu_vcpu *v)
+{
+	const struct vpmu_hw_ops *ops = ops_of(v);
+	struct vpmu_cpu *cpu = v->cpu;
+	struct vpmu_hw *hw = cpu->hw;
+
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	cpu->resident = v;
+	cpu->stopped = false;
+	vpmu_cpu_set_reach(cpu, reach_for(v));
+	if (ops->route)
+		ops->route(hw, VPMU_ROUTE_GUEST, 0);
+	v->in_hw = items_in_hw(v);
+	v->in_hw_counters = 0;
+	/* A guest with direct enables can start any counter: all must be right. */
+	put_counters(v, is_direct(v) ? v->vm->counters : v->state.enabled);
+	if (v->state.status)
+		ops->status_set(hw, v->state.status);
+	if (v->state.interrupts)
+		ops->interrupts_set(hw, v->state.interrupts);
+	if (v->state.enabled)
+		ops->start(hw, v->state.enabled);
+	open_view(v);
+	ops->set_global(hw, v->state.global);
+	v->quiet_looks = 0;
+	v->exits = 0;
+	v->stats.loads++;
+}
+
+/* ---- Save ---- */
+
+static void save_control(struct vpmu_vcpu *v)
+{
+	const struct vpmu_hw_ops *ops = ops_of(v);
+	struct vpmu_hw *hw = v->cpu->hw;
+	struct vpmu_state *s = &v->state;
+
+	s->enabled = ops->started(hw);
+	s->interrupts = ops->interrupts(hw);
+	s->user = ops->user(hw);
+	s->pointer = ops->pointer(hw);
+	v->cpu->user = s->user;
+	v->cpu->pointer = s->pointer;
+}
+
+/* Everything of this owner off, global control first. */
+static void silence(struct vpmu_vcpu *v)
+{
+	const struct vpmu_hw_ops *ops = ops_of(v);
+	struct vpmu_cpu *cpu = v->cpu;
+	struct vpmu_hw *hw = cpu->hw;
+
+	if (is_direct(v))
+		v->state.global = cpu->stopped ? cpu->parked_global : ops->global(hw);
+	ops->set_global(hw, hw->caps.global_reset);
+	cpu->stopped = false;
+	if (is_direct(v))
+		save_control(v);
+	v->state.status = ops->status(hw);
+	if (v->state.enabled)
+		ops->stop(hw, v->state.enabled);
+	if (v->state.interrupts)
+		ops->interrupts_clear(hw, v->state.interrupts);
+	if (v->state.status)
+		ops->status_clear(hw, v->state.status);
+}
+
+static void save_selectors(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	uint64_t rest = v->vm->counters & cpu->hw->caps.selectable;
+
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		cpu->hw_selector[i] = cpu->hw->ops->selected(cpu->hw, i);
+		v->state.selector[i] = cpu->hw_selector[i];
+		cpu->known_selector |= VPMU_BIT(i);
+	}
+}
+
+/* Values of (mask) into the state. What the host will not overwrite goes back to 0 (V2). */
+static void save_and_scrub(struct vpmu_vcpu *v, uint64_t mask, uint64_t will_write)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+
+	while (mask) {
+		unsigned int i = vpmu_mask_next(&mask);
+
+		v->state.value[i] = cpu->hw->ops->read(cpu->hw, i);
+		if (will_write & VPMU_BIT(i))
+			continue;
+		if (v->state.value[i])
+			cpu->hw->ops->write(cpu->hw, i, 0);
+		cpu->known_value |= VPMU_BIT(i);
+	}
+}
+
+static void mediated_evict(struct vpmu_vcpu *v, uint64_t will_write)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	uint64_t changed;
+
+	if (cpu->resident != v)
+		return;
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	silence(v);
+	if (v->in_hw & VPMU_ITEM_SELECTORS)
+		save_selectors(v);
+	changed = writable(v);
+	save_and_scrub(v, changed, will_write);
+	/* The others have had the value 0 all the time. */
+	cpu->known_value |= v->in_hw_counters & ~changed;
+	v->vm->arch->clean(v->vm, &v->state);
+	if (ops_of(v)->route)
+		ops_of(v)->route(cpu->hw, VPMU_ROUTE_HOST, 0);
+	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
+	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
+	vpmu_cpu_set_pointer(cpu, 0);
+	v->in_hw = 0;
+	v->in_hw_counters = 0;
+	v->may_differ = 0;
+	v->busy = vpmu_state_is_busy(v->vm, &v->state);
+	cpu->resident = NULL;
+	v->stats.saves++;
+	vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
+}
+
+/* ---- State in the hardware ---- */
+
+static void pull_control(struct vpmu_vcpu *v, uint32_t items)
+{
+	const struct vpmu_hw_ops *ops = ops_of(v);
+	struct vpmu_cpu *cpu = v->cpu;
+	struct vpmu_hw *hw = cpu->hw;
+
+	if (items & VPMU_ITEM_GLOBAL)
+		v->state.global = cpu->stopped ? cpu->parked_global : ops->global(hw);
+	if (items & VPMU_ITEM_ENABLED)
+		v->state.enabled = ops->started(hw);
+	if (items & VPMU_ITEM_INTERRUPTS)
+		v->state.interrupts = ops->interrupts(hw);
+	if (items & VPMU_ITEM_STATUS)
+		v->state.status = ops->status(hw);
+	if (items & VPMU_ITEM_USER)
+		cpu->user = v->state.user = ops->user(hw);
+	if (items & VPMU_ITEM_POINTER)
+		cpu->pointer = v->state.pointer = ops->pointer(hw);
+}
+
+static void mediated_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)
+{
+	const struct vpmu_hw_ops *ops = ops_of(v);
+
+	items &= v->in_hw;
+	counters &= v->in_hw_counters;
+	pull_control(v, items);
+	if (items & VPMU_ITEM_SELECTORS)
+		save_selectors(v);
+	while (counters) {
+		unsigned int i = vpmu_mask_next(&counters);
+
+		v->state.value[i] = ops->read(v->cpu->hw, i);
+	}
+}
+
+static void push_counters(struct vpmu_vcpu *v, const struct vpmu_change *c)
+{
+	uint64_t fresh = v->state.enabled & ~v->in_hw_counters;
+	uint64_t values = c->values & v->in_hw_counters;
+	uint64_t selectors = c->selectors & v->in_hw_counters & ~fresh;
+
+	v->may_differ |= c->selectors | c->values;
+	put_counters(v, fresh);
+	while (values) {
+		unsigned int i = vpmu_mask_next(&values);
+
+		ops_of(v)->write(v->cpu->hw, i, v->state.value[i]);
+	}
+	while (selectors)
+		put_selector(v, vpmu_mask_next(&selectors));
+}
+
+static void push_global(struct vpmu_vcpu *v)
+{
+	if (v->cpu->stopped)
+		v->cpu->parked_global = v->state.global;
+	else
+		ops_of(v)->set_global(v->cpu->hw, v->state.global);
+}
+
+/* (gone) and (come): bits of a mask register that a change cleared and set. */
+static void push_bits(struct vpmu_hw *hw, uint64_t old, uint64_t now,
+		      void (*clear)(struct vpmu_hw *, uint64_t),
+		      void (*set)(struct vpmu_hw *, uint64_t))
+{
+	uint64_t gone = old & ~now;
+	uint64_t come = now & ~old;
+
+	if (gone)
+		clear(hw, gone);
+	if (come)
+		set(hw, come);
+}
+
+static void mediated_push(struct vpmu_vcpu *v, const struct vpmu_change *c)
+{
+	const struct vpmu_hw_ops *ops = ops_of(v);
+	struct vpmu_hw *hw = v->cpu->hw;
+	uint64_t stopped = c->enabled & ~v->state.enabled;
+	uint64_t started = v->state.enabled & ~c->enabled;
+
+	vpmu_cpu_own(v->cpu, VPMU_OWNER_TRANSITION);
+	if (stopped)
+		ops->stop(hw, stopped);
+	push_counters(v, c);
+	push_bits(hw, c->status, v->state.status, ops->status_clear, ops->status_set);
+	push_bits(hw, c->interrupts, v->state.interrupts, ops->interrupts_clear,
+		  ops->interrupts_set);
+	if (started)
+		ops->start(hw, started);
+	open_view(v);
+	if (c->global != v->state.global)
+		push_global(v);
+	vpmu_cpu_own(v->cpu, VPMU_OWNER_PARKED);
+}
+
+/* ---- Enter and exit ---- */
+
+/*
+ * Emulated events reach their counters before the guest runs (A7): a guest that reads counters directly
+ * could see that they are missing, and one that traps might miss an overflow.
+ */
+static void fold_ring(struct vpmu_vcpu *v, bool user)
+{
+	const struct vpmu_arch *arch = v->vm->arch;
+	uint64_t n = v->pending.instructions[user];
+	uint64_t rest = v->vm->counters;
+	uint64_t mask = 0;
+	struct vpmu_change change;
+
+	mediated_pull(v, VPMU_ITEM_SELECTORS, 0);
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		if (arch->matches(v->vm, i, v->state.selector[i], VPMU_EVENT_INSTRUCTIONS, user) &&
+		    !arch->denied(v->vm, v->policy, i, v->state.selector[i]))
+			mask |= VPMU_BIT(i);
+	}
+	if (!mask)
+		return;
+	mediated_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
+	mask &= arch->active(v->vm, &v->state);
+	if (!mask)
+		return;
+	mediated_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS,
+		      (mask | mask << 1) & v->vm->counters);
+	change = vpmu_vcpu_change(v);
+	while (mask) {
+		change.values |= arch->add(v->vm, &v->state, vpmu_mask_next(&mask), n);
+		v->stats.emulated_counted += n;
+	}
+	mediated_push(v, &change);
+}
+
+static void fold(struct vpmu_vcpu *v)
+{
+	for (int user = 0; user <= 1; user++) {
+		if (v->pending.instructions[user])
+			fold_ring(v, user);
+		v->pending.instructions[user] = 0;
+	}
+}
+
+static void resume(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+
+	if (v->pending.instructions[0] | v->pending.instructions[1])
+		fold(v);
+	/* A trap opened more since: the values are all in the hardware already. */
+	vpmu_cpu_set_reach(cpu, reach_for(v));
+	if (cpu->stopped) {
+		vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+		cpu->hw->ops->set_global(cpu->hw, cpu->parked_global);
+		cpu->stopped = false;
+	}
+	v->stats.resumed++;
+}
+
+static void mediated_enter(struct vpmu_vcpu *v)
+{
+	if (v->cpu->resident == v) {
+		resume(v);
+	} else if (v->busy) {
+		load(v);
+	} else {
+		v->stats.quiet++;
+		return;
+	}
+	vpmu_cpu_own(v->cpu, VPMU_OWNER_LIVE);
+}
+
+/* Looks at the enables only, then, if nothing counts, at what is pending. */
+static bool looks_quiet(struct vpmu_vcpu *v)
+{
+	v->stats.probes++;
+	mediated_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
+	if (v->vm->arch->active(v->vm, &v->state))
+		return false;
+	mediated_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
+	return !v->vm->arch->interrupt(v->vm, &v->state);
+}
+
+/* The way back to zero cost does not wait for put: a static partition never puts (A1). */
+static void look(struct vpmu_vcpu *v)
+{
+	v->quiet_looks = looks_quiet(v) ? v->quiet_looks + 1 : 0;
+	if (v->quiet_looks == 2)
+		mediated_evict(v, 0);
+}
+
+static void stop(struct vpmu_cpu *cpu)
+{
+	struct vpmu_hw *hw = cpu->hw;
+
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	cpu->parked_global = hw->ops->global(hw);
+	cpu->stopped = cpu->parked_global & hw->caps.global_enable;
+	if (cpu->stopped)
+		hw->ops->set_global(hw, cpu->parked_global & ~hw->caps.global_enable);
+}
+
+static void mediated_exit(struct vpmu_vcpu *v)
+{
+	if (v->cpu->resident != v)
+		return;
+	if (must_stop(v))
+		stop(v->cpu);
+	vpmu_cpu_own(v->cpu, VPMU_OWNER_PARKED);
+	if (++v->exits % VPMU_LOOK_INTERVAL == 0)
+		look(v);
+}
+
+const struct vpmu_switch vpmu_mediated_switch = {
+	.enter = mediated_enter,
+	.exit = mediated_exit,
+	.evict = mediated_evict,
+	.pull = mediated_pull,
+	.push = mediated_push,
+};

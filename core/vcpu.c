@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/* VMs and vCPUs: life cycle, residency, and the guest's state wherever it is. */
+#include "registers.h"
+
+/* ---- VM ---- */
+
+int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct vpmu_arch *arch,
+		 const void *model, uint64_t counters, const struct vpmu_vm_config *config)
+{
+	if (config->size != sizeof(*config))
+		return VPMU_ERR_SIZE;
+	if (config->switch_kind != VPMU_SWITCH_LAZY && config->switch_kind != VPMU_SWITCH_EAGER)
+		return VPMU_ERR_PARAM;
+	if (config->policy && vpmu_policy_check(config->policy))
+		return VPMU_ERR_PARAM;
+	if (counters & ~machine->caps.counters)
+		return VPMU_ERR_UNSUPPORTED;
+
+	*vm = (struct vpmu_vm){
+		.machine = machine,
+		.arch = arch,
+		.model = model,
+		.sw = config->switch_kind == VPMU_SWITCH_EAGER ? &vpmu_eager_switch
+							       : &vpmu_mediated_switch,
+		.created_policy = config->policy,
+		.counters = counters,
+	};
+	atomic_init(&vm->policy, config->policy);
+	return 0;
+}
+
+int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *policy)
+{
+	if (policy && vpmu_policy_check(policy))
+		return VPMU_ERR_PARAM;
+	atomic_store(&vm->policy, policy);
+	return 0;
+}
+
+bool vpmu_policy_unused(struct vpmu_vcpu *const *vcpus, size_t count,
+			const struct vpmu_policy *policy)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (atomic_load(&vcpus[i]->vm->policy) == policy)
+			return false;
+		if (atomic_load(&vcpus[i]->policy) == policy)
+			return false;
+	}
+	return true;
+}
+
+/* ---- vCPU: power-on ---- */
+
+static void judge(struct vpmu_vcpu *v)
+{
+	v->busy = vpmu_state_is_busy(v->vm, &v->state);
+}
+
+void vpmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *vm)
+{
+	*v = (struct vpmu_vcpu){ .vm = vm };
+	atomic_init(&v->policy, atomic_load(&vm->policy));
+	vm->arch->reset(vm, &v->state);
+}
+
+int vpmu_vcpu_reset(struct vpmu_vcpu *v)
+{
+	if (v->cpu)
+		return VPMU_ERR_STATE;
+	v->vm->arch->reset(v->vm, &v->state);
+	v->pending = (struct vpmu_pending){ 0 };
+	v->busy = false;
+	return 0;
+}
+
+/* ---- Residency ---- */
+
+bool vpmu_vcpu_is_resident(const struct vpmu_vcpu *v)
+{
+	return v->cpu && v->cpu->resident == v;
+}
+
+static enum vpmu_reach_reason reason_of(const struct vpmu_vcpu *v)
+{
+	const struct vpmu_vm *vm = v->vm;
+	const struct vpmu_hw_caps *caps = &v->cpu->hw->caps;
+
+	if (!vm->arch->shape_is(vm, caps))
+		return VPMU_REACH_SHAPE;
+	if (caps->fine_traps)
+		return VPMU_REACH_FINE_TRAPS;
+	if (!vm->arch->identity_is(vm, caps))
+		return VPMU_REACH_SHAPE;
+	if (!vpmu_policy_is_open(atomic_load(&v->policy)) ||
+	    !vpmu_policy_is_open(vm->created_policy))
+		return VPMU_REACH_POLICY;
+	return VPMU_REACH_OPEN;
+}
+
+enum vpmu_reach_reason vpmu_vcpu_reach_reason(const struct vpmu_vcpu *v)
+{
+	return v->reason;
+}
+
+/*
+ * The registers that decide where an intercepted access goes, before any trap is looked at (RULES A6):
+ * user access, and the pointer, whose stale value could make an indirect access UNDEF.
+ */
+static void close_view(struct vpmu_vcpu *v)
+{
+	vpmu_cpu_set_user(v->cpu, v->vm->arch->closed_user(&v->state));
+	vpmu_cpu_set_pointer(v->cpu, 0);
+}
+
+int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
+{
+	struct vpmu_hw *hw = cpu->hw;
+	uint64_t accesses = hw->accesses;
+
+	if (v->cpu || cpu->loaded)
+		return VPMU_ERR_STATE;
+	if (v->vm->counters & ~hw->caps.counters)
+		return VPMU_ERR_UNSUPPORTED;
+
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	v->cpu = cpu;
+	v->exits = 0;
+	v->quiet_looks = 0;
+	v->touched_counters = false;
+	v->may_differ = 0;
+	v->reason = reason_of(v);
+	cpu->loaded = v;
+	cpu->host_user = cpu->user = hw->ops->user(hw);
+	cpu->host_pointer = cpu->pointer = hw->ops->pointer(hw);
+	hw->ops->boundary(hw, v->vm->counters, 0);
+	hw->ops->reach(hw, VPMU_REACH_NONE);
+	cpu->reach = VPMU_REACH_NONE;
+	close_view(v);
+	vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
+	v->stats.switch_accesses += hw->accesses - accesses;
+	return 0;
+}
+
+/*
+ * Takes over the VM's policy. v->policy is published before vm->policy is looked at again, so that
+ * vpmu_policy_unused() cannot miss a policy about to be used.
+ */
+static bool adopt_policy(struct vpmu_vcpu *v)
+{
+	const struct vpmu_policy *old = atomic_load_explicit(&v->policy, memory_order_relaxed);
+	const struct vpmu_policy *policy = atomic_load_explicit(&v->vm->policy, memory_order_acquire);
+
+	if (policy == old)
+		return false;
+	do {
+		policy = atomic_load(&v->vm->policy);
+		atomic_store(&v->policy, policy);
+	} while (atomic_load(&v->vm->policy) != policy);
+	return true;
+}
+
+static int boundary_error(const struct vpmu_vcpu *v, unsigned int nesting, bool in_guest)
+{
+	if (nesting)
+		return VPMU_ERR_PARAM;
+	return v->cpu && v->in_guest == in_guest ? 0 : VPMU_ERR_STATE;
+}
+
+int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting)
+{
+	int error = boundary_error(v, nesting, false);
+	uint64_t accesses;
+
+	if (error)
+		return error;
+	accesses = v->cpu->hw->accesses;
+	if (adopt_policy(v)) {
+		/* Selectors in the hardware obey the old one: load them again, filtered anew. */
+		v->vm->sw->evict(v, 0);
+		v->reason = reason_of(v);
+	}
+	vpmu_cpu_poll(v->cpu);
+	atomic_store_explicit(&v->vm->ran, 1, memory_order_relaxed);
+	v->stats.enters++;
+	v->vm->sw->enter(v);
+	v->in_guest = true;
+	v->stats.switch_accesses += v->cpu->hw->accesses - accesses;
+	return 0;
+}
+
+int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting)
+{
+	int error = boundary_error(v, nesting, true);
+	uint64_t accesses;
+
+	if (error)
+		return error;
+	accesses = v->cpu->hw->accesses;
+	v->in_guest = false;
+	v->vm->sw->exit(v);
+	vpmu_cpu_poll(v->cpu);
+	v->stats.switch_accesses += v->cpu->hw->accesses - accesses;
+	return 0;
+}
+
+int vpmu_vcpu_put(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	uint64_t accesses;
+
+	if (!cpu || v->in_guest)
+		return VPMU_ERR_STATE;
+	accesses = cpu->hw->accesses;
+	v->vm->sw->evict(v, 0);
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	vpmu_cpu_set_user(cpu, cpu->host_user);
+	vpmu_cpu_set_pointer(cpu, cpu->host_pointer);
+	cpu->hw->ops->boundary(cpu->hw, 0, cpu->hw->caps.counters);
+	vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
+	cpu->loaded = NULL;
+	v->cpu = NULL;
+	v->stats.switch_accesses += cpu->hw->accesses - accesses;
+	return 0;
+}
+
+enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu)
+{
+	struct vpmu_vcpu *v = cpu->loaded;
+
+	if (!v)
+		return VPMU_PMI_LATE;
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
+	/*
+	 * Not the line's level: the guest may have cleared the global enable after the overflow raised
+	 * the line, and the overflow is still to be reported (C2).
+	 */
+	if (!(v->state.status & v->state.interrupts))
+		return VPMU_PMI_LATE;
+	v->stats.pmi_taken++;
+	return VPMU_PMI_GUEST;
+}
+
+/* ---- State, wherever it is ---- */
+
+void vpmu_vcpu_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)
+{
+	if (vpmu_vcpu_is_resident(v))
+		v->vm->sw->pull(v, items, counters);
+}
+
+struct vpmu_change vpmu_vcpu_change(const struct vpmu_vcpu *v)
+{
+	return (struct vpmu_change){
+		.enabled = v->state.enabled,
+		.interrupts = v->state.interrupts,
+		.status = v->state.status,
+		.global = v->state.global,
+	};
+}
+
+void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change)
+{
+	if (vpmu_vcpu_is_resident(v)) {
+		v->vm->sw->push(v, change);
+		return;
+	}
+	judge(v);
+	if (v->cpu)
+		close_view(v);
+}
+
+int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n)
+{
+	const struct vpmu_arch *arch = v->vm->arch;
+	uint64_t active;
+
+	if (v->in_guest)
+		return VPMU_ERR_STATE;
+	if (vpmu_vcpu_is_resident(v)) {
+		v->pending.instructions[user] += n;
+		return 0;
+	}
+	active = arch->active(v->vm, &v->state);
+	while (active) {
+		unsigned int i = vpmu_mask_next(&active);
+
+		if (!arch->matches(v->vm, i, v->state.selector[i], event, user) ||
+		    arch->denied(v->vm, atomic_load(&v->policy), i, v->state.selector[i]))
+			continue;
+		arch->add(v->vm, &v->state, i, n);
+		v->stats.emulated_counted += n;
+	}
+	judge(v);
+	return 0;
+}
+
+/* ---- Looking ---- */
+
+int vpmu_vcpu_get_state(struct vpmu_vcpu *v, struct vpmu_state *out)
+{
+	if (v->in_guest)
+		return VPMU_ERR_STATE;
+	vpmu_vcpu_pull(v, VPMU_ITEMS_ALL, v->vm->counters);
+	*out = v->state;
+	return 0;
+}
+
+int vpmu_vcpu_set_state(struct vpmu_vcpu *v, const struct vpmu_state *in)
+{
+	if (v->cpu)
+		return VPMU_ERR_STATE;
+	if (!v->vm->arch->valid(v->vm, in))
+		return VPMU_ERR_PARAM;
+	v->state = *in;
+	v->pending = (struct vpmu_pending){ 0 };
+	judge(v);
+	return 0;
+}
+
+static enum vpmu_counter_state counter_state(const struct vpmu_vcpu *v, unsigned int i)
+{
+	const struct vpmu_arch *arch = v->vm->arch;
+	uint64_t selector = v->state.selector[i];
+
+	if (!(v->vm->counters & VPMU_BIT(i)))
+		return VPMU_COUNTER_ABSENT;
+	if (!(arch->active(v->vm, &v->state) & VPMU_BIT(i)))
+		return VPMU_COUNTER_STOPPED;
+	if (arch->denied(v->vm, atomic_load(&v->policy), i, selector))
+		return VPMU_COUNTER_DENIED;
+	if (!arch->supported(v->vm, i, selector))
+		return VPMU_COUNTER_UNSUPPORTED;
+	return VPMU_COUNTER_COUNTING;
+}
+
+int vpmu_vcpu_counter(struct vpmu_vcpu *v, unsigned int i, struct vpmu_counter_status *out)
+{
+	if (i >= VPMU_COUNTER_MAX)
+		return VPMU_ERR_PARAM;
+	if (v->in_guest)
+		return VPMU_ERR_STATE;
+	vpmu_vcpu_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED | VPMU_ITEM_SELECTORS,
+		       VPMU_BIT(i) & v->vm->counters);
+	*out = (struct vpmu_counter_status){
+		.state = counter_state(v, i),
+		.value = v->state.value[i],
+		.selector = v->state.selector[i],
+	};
+	return 0;
+}
+
+int vpmu_vcpu_interrupt(struct vpmu_vcpu *v)
+{
+	if (v->in_guest)
+		return VPMU_ERR_STATE;
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS | VPMU_ITEM_GLOBAL, 0);
+	return v->vm->arch->interrupt(v->vm, &v->state);
+}
+
+const struct vpmu_vcpu_stats *vpmu_vcpu_stats(const struct vpmu_vcpu *v)
+{
+	return &v->stats;
+}
