@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/* See armv8.h. Registers and bits: DDI 0487 D24.5 (PMU), D24.3 (MDCR_EL2), D24.2 (HDFGxTR_EL2). */
+#include "armv8.h"
+
+#include <vpmu/arm.h>
+
+#define BIT(n) ((uint64_t)1 << (n))
+
+#define read_sysreg(name)                                                                          \
+	__extension__({                                                                                       \
+		uint64_t value_;                                                                   \
+		__asm__ volatile("mrs %0, " name : "=r"(value_));                                  \
+		value_;                                                                            \
+	})
+#define write_sysreg(name, v) __asm__ volatile("msr " name ", %0" : : "r"((uint64_t)(v)))
+#define isb() __asm__ volatile("isb" : : : "memory")
+
+/* By encoding: old assemblers do not know the names. */
+#define HDFGRTR_EL2 "S3_4_C3_C1_4"
+#define HDFGWTR_EL2 "S3_4_C3_C1_5"
+#define PMMIR_EL1 "S3_0_C9_C14_6"
+
+#define MDCR_HPMN_MASK 0x1Fu
+#define MDCR_TPMCR BIT(5)
+#define MDCR_TPM BIT(6)
+#define MDCR_HPMD BIT(17)
+#define MDCR_HCCD BIT(23)
+
+#define HDFG_PMEVCNTR BIT(12)
+#define HDFG_PMEVTYPER BIT(13)
+#define HDFG_PMCCFILTR BIT(14)
+#define HDFGW_PMSWINC BIT(20)
+#define HDFGR_PMMIR BIT(22)
+#define HDFGR_PMCEID BIT(58)
+/* Selectors and identification: trapped at every level below VPMU_REACH_ALL. */
+#define HDFGR_CONTROL (HDFG_PMEVTYPER | HDFG_PMCCFILTR | HDFGR_PMMIR | HDFGR_PMCEID)
+#define HDFGW_CONTROL (HDFG_PMEVTYPER | HDFG_PMCCFILTR)
+
+#define PMCR_E BIT(0)
+#define PMCR_WRITE_ONLY (BIT(1) | BIT(2)) /* P, C */
+#define PMCR_READ_ONLY 0xFFFFF800u        /* N, IDCODE, IMP */
+#define PMCR_LC BIT(6)
+
+#define CYCLE VPMU_ARM_CYCLE
+
+static struct vpmu_armv8 *armv8_of(struct vpmu_hw *hw)
+{
+	return (struct vpmu_armv8 *)hw;
+}
+
+/* ---- Counters and selectors: one register each, so the number becomes an instruction ---- */
+
+#define EACH_COUNTER(X)                                                                            \
+	X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)       \
+	X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30)
+
+static uint64_t armv8_read(struct vpmu_hw *hw, unsigned int i)
+{
+	hw->accesses++;
+	switch (i) {
+#define READ(n)                                                                                    \
+	case n:                                                                                    \
+		return read_sysreg("pmevcntr" #n "_el0");
+	EACH_COUNTER(READ)
+	default:
+		return read_sysreg("pmccntr_el0");
+	}
+}
+
+static void armv8_write(struct vpmu_hw *hw, unsigned int i, uint64_t value)
+{
+	hw->accesses++;
+	switch (i) {
+#define WRITE(n)                                                                                   \
+	case n:                                                                                    \
+		write_sysreg("pmevcntr" #n "_el0", value);                                         \
+		break;
+	EACH_COUNTER(WRITE)
+	default:
+		write_sysreg("pmccntr_el0", value);
+	}
+}
+
+static void armv8_select(struct vpmu_hw *hw, unsigned int i, uint64_t selector)
+{
+	hw->accesses++;
+	switch (i) {
+#define SELECT(n)                                                                                  \
+	case n:                                                                                    \
+		write_sysreg("pmevtyper" #n "_el0", selector);                                     \
+		break;
+	EACH_COUNTER(SELECT)
+	default:
+		write_sysreg("pmccfiltr_el0", selector);
+	}
+}
+
+static uint64_t armv8_selected(struct vpmu_hw *hw, unsigned int i)
+{
+	hw->accesses++;
+	switch (i) {
+#define SELECTED(n)                                                                                \
+	case n:                                                                                    \
+		return read_sysreg("pmevtyper" #n "_el0");
+	EACH_COUNTER(SELECTED)
+	default:
+		return read_sysreg("pmccfiltr_el0");
+	}
+}
+
+/* ---- Bitmaps ---- */
+
+static void armv8_stop(struct vpmu_hw *hw, uint64_t mask)
+{
+	hw->accesses++;
+	write_sysreg("pmcntenclr_el0", mask);
+	isb();
+}
+
+static void armv8_start(struct vpmu_hw *hw, uint64_t mask)
+{
+	hw->accesses++;
+	write_sysreg("pmcntenset_el0", mask);
+}
+
+static uint64_t armv8_started(struct vpmu_hw *hw)
+{
+	hw->accesses++;
+	return read_sysreg("pmcntenset_el0");
+}
+
+static uint64_t armv8_status(struct vpmu_hw *hw)
+{
+	hw->accesses++;
+	return read_sysreg("pmovsset_el0");
+}
+
+static void armv8_status_clear(struct vpmu_hw *hw, uint64_t mask)
+{
+	hw->accesses++;
+	write_sysreg("pmovsclr_el0", mask);
+}
+
+static void armv8_status_set(struct vpmu_hw *hw, uint64_t mask)
+{
+	hw->accesses++;
+	write_sysreg("pmovsset_el0", mask);
+	armv8_of(hw)->resync = 1;
+}
+
+static uint64_t armv8_interrupts(struct vpmu_hw *hw)
+{
+	hw->accesses++;
+	return read_sysreg("pmintenset_el1");
+}
+
+static void armv8_interrupts_clear(struct vpmu_hw *hw, uint64_t mask)
+{
+	hw->accesses++;
+	write_sysreg("pmintenclr_el1", mask);
+}
+
+static void armv8_interrupts_set(struct vpmu_hw *hw, uint64_t mask)
+{
+	hw->accesses++;
+	write_sysreg("pmintenset_el1", mask);
+}
+
+/* ---- Global control, user access, pointer ---- */
+
+static uint64_t armv8_global(struct vpmu_hw *hw)
+{
+	hw->accesses++;
+	return read_sysreg("pmcr_el0") & ~(PMCR_WRITE_ONLY | PMCR_READ_ONLY);
+}
+
+static void armv8_set_global(struct vpmu_hw *hw, uint64_t value)
+{
+	hw->accesses++;
+	write_sysreg("pmcr_el0", value & ~PMCR_WRITE_ONLY);
+	isb();
+	/*
+	 * QEMU (7.2 to 10.0 at least) does not recompute the interrupt line when PMCR is written: an
+	 * overflow loaded before E was set would stay silent. Writing no bit of PMINTENSET is harmless
+	 * on hardware, and makes QEMU look.
+	 */
+	if (armv8_of(hw)->resync && value & PMCR_E) {
+		hw->accesses++;
+		write_sysreg("pmintenset_el1", 0);
+		armv8_of(hw)->resync = 0;
+	}
+}
+
+static uint64_t armv8_user(struct vpmu_hw *hw)
+{
+	hw->accesses++;
+	return read_sysreg("pmuserenr_el0");
+}
+
+static void armv8_set_user(struct vpmu_hw *hw, uint64_t value)
+{
+	hw->accesses++;
+	write_sysreg("pmuserenr_el0", value);
+}
+
+static uint64_t armv8_pointer(struct vpmu_hw *hw)
+{
+	hw->accesses++;
+	return read_sysreg("pmselr_el0");
+}
+
+static void armv8_set_pointer(struct vpmu_hw *hw, uint64_t value)
+{
+	hw->accesses++;
+	write_sysreg("pmselr_el0", value);
+}
+
+/* ---- Traps and the boundary: not PMU registers ---- */
+
+static void set_mdcr(struct vpmu_armv8 *pmu, uint64_t traps)
+{
+	pmu->mdcr = pmu->base.mdcr_el2 | pmu->counters | pmu->boundary | traps;
+	write_sysreg("mdcr_el2", pmu->mdcr);
+}
+
+static void armv8_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
+{
+	struct vpmu_armv8 *pmu = armv8_of(hw);
+
+	(void)host; /* HPMN = N: nothing outside range 1 */
+	pmu->boundary = guest ? pmu->stop_bits : 0;
+	set_mdcr(pmu, pmu->mdcr & (MDCR_TPM | MDCR_TPMCR));
+}
+
+static void armv8_reach(struct vpmu_hw *hw, enum vpmu_reach reach)
+{
+	struct vpmu_armv8 *pmu = armv8_of(hw);
+	uint64_t counters = reach < VPMU_REACH_COUNTERS ? HDFG_PMEVCNTR : 0;
+	uint64_t increments = reach < VPMU_REACH_COUNTERS ? HDFGW_PMSWINC : 0;
+
+	set_mdcr(pmu, reach == VPMU_REACH_NONE ? MDCR_TPM | MDCR_TPMCR : 0);
+	if (!hw->caps.fine_traps || reach == VPMU_REACH_NONE)
+		return;
+	write_sysreg(HDFGRTR_EL2, pmu->base.hdfgrtr_el2 | HDFGR_CONTROL | counters);
+	write_sysreg(HDFGWTR_EL2, pmu->base.hdfgwtr_el2 | HDFGW_CONTROL | counters | increments);
+}
+
+static const struct vpmu_hw_ops armv8_ops = {
+	.size = sizeof(struct vpmu_hw_ops),
+	.stop = armv8_stop,
+	.start = armv8_start,
+	.started = armv8_started,
+	.read = armv8_read,
+	.write = armv8_write,
+	.select = armv8_select,
+	.selected = armv8_selected,
+	.status = armv8_status,
+	.status_clear = armv8_status_clear,
+	.status_set = armv8_status_set,
+	.interrupts = armv8_interrupts,
+	.interrupts_clear = armv8_interrupts_clear,
+	.interrupts_set = armv8_interrupts_set,
+	.global = armv8_global,
+	.set_global = armv8_set_global,
+	.user = armv8_user,
+	.set_user = armv8_set_user,
+	.pointer = armv8_pointer,
+	.set_pointer = armv8_set_pointer,
+	.boundary = armv8_boundary,
+	.reach = armv8_reach,
+};
+
+/* ---- Set-up ---- */
+
+static uint64_t id_field(uint64_t id, unsigned int shift)
+{
+	return id >> shift & 0xF;
+}
+
+static bool has_fine_traps(void)
+{
+	return id_field(read_sysreg("id_aa64mmfr0_el1"), 56) != 0; /* FEAT_FGT */
+}
+
+/* HPMD came with PMUv3p1, HCCD with PMUv3p5. */
+static uint64_t stop_bits(uint64_t pmuver)
+{
+	return (pmuver >= VPMU_ARM_V3P1 ? MDCR_HPMD : 0) | (pmuver >= VPMU_ARM_V3P5 ? MDCR_HCCD : 0);
+}
+
+int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base)
+{
+	uint64_t pmuver = id_field(read_sysreg("id_aa64dfr0_el1"), 8);
+	uint64_t pmcr;
+
+	if (pmuver == 0 || pmuver == 0xF)
+		return VPMU_ERR_UNSUPPORTED;
+
+	*pmu = (struct vpmu_armv8){ .base = *base, .stop_bits = stop_bits(pmuver) };
+	pmcr = read_sysreg("pmcr_el0");
+	pmu->counters = (uint32_t)(pmcr >> 11) & MDCR_HPMN_MASK;
+	pmu->hw.ops = &armv8_ops;
+	pmu->hw.caps = (struct vpmu_hw_caps){
+		.counters = (BIT(pmu->counters) - 1) | BIT(CYCLE),
+		.selectable = (BIT(pmu->counters) - 1) | BIT(CYCLE),
+		.direct_values = BIT(CYCLE),
+		.global_enable = PMCR_E,
+		.global_reset = PMCR_LC,
+		.boundary = pmuver >= VPMU_ARM_V3P5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
+		.fine_traps = has_fine_traps(),
+		.identity = {
+			read_sysreg("pmceid0_el0"),
+			read_sysreg("pmceid1_el0"),
+			pmuver >= VPMU_ARM_V3P4 ? read_sysreg(PMMIR_EL1) : 0,
+			VPMU_ARM_IDENTITY(pmcr, pmuver),
+		},
+	};
+	set_mdcr(pmu, MDCR_TPM | MDCR_TPMCR);
+	return 0;
+}

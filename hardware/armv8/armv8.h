@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hardware/armv8 - the PMU of an arm64 CPU, driven from EL2 by system registers. Links into bare-metal
+ * programs that run at EL2 with HCR_EL2.E2H = 0.
+ */
+#ifndef VPMU_HARDWARE_ARMV8_H
+#define VPMU_HARDWARE_ARMV8_H
+
+#include <vpmu/hardware.h>
+
+/* What the embedder wants in the trap registers besides the PMU's bits. */
+struct vpmu_armv8_base {
+	uint64_t mdcr_el2;       /* MDCR_EL2, e.g. TTRF, TPMS */
+	uint64_t hdfgrtr_el2;    /* HDFGRTR_EL2, used if FEAT_FGT is there */
+	uint64_t hdfgwtr_el2;    /* HDFGWTR_EL2 */
+};
+
+struct vpmu_armv8 {
+	struct vpmu_hw hw;
+	struct vpmu_armv8_base base;
+	uint64_t mdcr;           /* as last written */
+	uint64_t boundary;       /* MDCR_EL2 bits that stop counters at EL2 */
+	uint64_t stop_bits;      /* those that this PMU version has */
+	uint32_t counters;       /* PMCR.N: event counters */
+	uint32_t resync;         /* an overflow status was written since PMCR */
+};
+
+/*
+ * vpmu_armv8_init() - finds out what this CPU's PMU has and sets the trap registers: no PMU register
+ * is left open to EL1 or EL0, all event counters belong to them (MDCR_EL2.HPMN = PMCR.N).
+ * returns: 0; VPMU_ERR_UNSUPPORTED (-5): no architected PMUv3.
+ * Context: [cpu], at EL2.
+ */
+int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base);
+
+#endif
