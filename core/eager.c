@@ -28,6 +28,7 @@ static void eager_enter(struct vpmu_vcpu *v)
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	cpu->resident = v;
 	vpmu_cpu_set_reach(cpu, reach);
+	ops->boundary(hw, v->vm->counters, 0);
 	if (ops->route)
 		ops->route(hw, VPMU_ROUTE_GUEST, 0);
 	while (rest) {
@@ -90,6 +91,7 @@ static void eager_exit(struct vpmu_vcpu *v)
 	v->vm->arch->clean(v->vm, &v->state);
 	if (hw->ops->route)
 		hw->ops->route(hw, VPMU_ROUTE_HOST, 0);
+	hw->ops->boundary(hw, 0, hw->caps.counters);
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
 	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
 	vpmu_cpu_set_pointer(cpu, 0);

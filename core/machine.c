@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The host and its physical CPUs: who has each PMU, and requests between CPUs. */
-#include "internal.h"
+#include "registers.h"
 
 #define MAIL_RECLAIM 1u
 
@@ -62,6 +62,11 @@ int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t will_write)
 		return VPMU_ERR_STATE;
 	if (v)
 		v->vm->sw->evict(v, will_write);
+	if (cpu->loaded) {
+		/* User access is the host's again before anything of the host's runs (A6). */
+		vpmu_cpu_set_user(cpu, cpu->host_user);
+		vpmu_cpu_set_pointer(cpu, cpu->host_pointer);
+	}
 	cpu->known_value &= ~will_write;
 	cpu->known_selector &= ~will_write;
 	return 0;

@@ -140,6 +140,7 @@ static void load(struct vpmu_vcpu *v)
 	cpu->resident = v;
 	cpu->stopped = false;
 	vpmu_cpu_set_reach(cpu, reach_for(v));
+	ops->boundary(hw, v->vm->counters, 0);
 	if (ops->route)
 		ops->route(hw, VPMU_ROUTE_GUEST, 0);
 	v->in_hw = items_in_hw(v);
@@ -246,6 +247,7 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t will_write)
 	v->vm->arch->clean(v->vm, &v->state);
 	if (ops_of(v)->route)
 		ops_of(v)->route(cpu->hw, VPMU_ROUTE_HOST, 0);
+	ops_of(v)->boundary(cpu->hw, 0, cpu->hw->caps.counters);
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
 	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
 	vpmu_cpu_set_pointer(cpu, 0);
@@ -359,57 +361,10 @@ static void mediated_push(struct vpmu_vcpu *v, const struct vpmu_change *c)
 
 /* ---- Enter and exit ---- */
 
-/*
- * Emulated events reach their counters before the guest runs (A7): a guest that reads counters directly
- * could see that they are missing, and one that traps might miss an overflow.
- */
-static void fold_ring(struct vpmu_vcpu *v, bool user)
-{
-	const struct vpmu_arch *arch = v->vm->arch;
-	uint64_t n = v->pending.instructions[user];
-	uint64_t rest = v->vm->counters;
-	uint64_t mask = 0;
-	struct vpmu_change change;
-
-	mediated_pull(v, VPMU_ITEM_SELECTORS, 0);
-	while (rest) {
-		unsigned int i = vpmu_mask_next(&rest);
-
-		if (arch->matches(v->vm, i, v->state.selector[i], VPMU_EVENT_INSTRUCTIONS, user) &&
-		    !arch->denied(v->vm, v->policy, i, v->state.selector[i]))
-			mask |= VPMU_BIT(i);
-	}
-	if (!mask)
-		return;
-	mediated_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
-	mask &= arch->active(v->vm, &v->state);
-	if (!mask)
-		return;
-	mediated_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS,
-		      (mask | mask << 1) & v->vm->counters);
-	change = vpmu_vcpu_change(v);
-	while (mask) {
-		change.values |= arch->add(v->vm, &v->state, vpmu_mask_next(&mask), n);
-		v->stats.emulated_counted += n;
-	}
-	mediated_push(v, &change);
-}
-
-static void fold(struct vpmu_vcpu *v)
-{
-	for (int user = 0; user <= 1; user++) {
-		if (v->pending.instructions[user])
-			fold_ring(v, user);
-		v->pending.instructions[user] = 0;
-	}
-}
-
 static void resume(struct vpmu_vcpu *v)
 {
 	struct vpmu_cpu *cpu = v->cpu;
 
-	if (v->pending.instructions[0] | v->pending.instructions[1])
-		fold(v);
 	/* A trap opened more since: the values are all in the hardware already. */
 	vpmu_cpu_set_reach(cpu, reach_for(v));
 	if (cpu->stopped) {
@@ -427,6 +382,7 @@ static void mediated_enter(struct vpmu_vcpu *v)
 	} else if (v->busy) {
 		load(v);
 	} else {
+		open_view(v);
 		v->stats.quiet++;
 		return;
 	}

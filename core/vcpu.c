@@ -68,7 +68,6 @@ int vpmu_vcpu_reset(struct vpmu_vcpu *v)
 	if (v->cpu)
 		return VPMU_ERR_STATE;
 	v->vm->arch->reset(v->vm, &v->state);
-	v->pending = (struct vpmu_pending){ 0 };
 	v->busy = false;
 	return 0;
 }
@@ -132,7 +131,6 @@ int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
 	cpu->loaded = v;
 	cpu->host_user = cpu->user = hw->ops->user(hw);
 	cpu->host_pointer = cpu->pointer = hw->ops->pointer(hw);
-	hw->ops->boundary(hw, v->vm->counters, 0);
 	hw->ops->reach(hw, VPMU_REACH_NONE);
 	cpu->reach = VPMU_REACH_NONE;
 	close_view(v);
@@ -215,7 +213,6 @@ int vpmu_vcpu_put(struct vpmu_vcpu *v)
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	vpmu_cpu_set_user(cpu, cpu->host_user);
 	vpmu_cpu_set_pointer(cpu, cpu->host_pointer);
-	cpu->hw->ops->boundary(cpu->hw, 0, cpu->hw->caps.counters);
 	vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
 	cpu->loaded = NULL;
 	v->cpu = NULL;
@@ -269,28 +266,53 @@ void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change)
 		close_view(v);
 }
 
+/* Counters that count (event) in ring (user) as far as selector and policy go. */
+static uint64_t counting(const struct vpmu_vcpu *v, enum vpmu_event_class event, bool user)
+{
+	const struct vpmu_policy *policy = atomic_load_explicit(&v->policy, memory_order_relaxed);
+	const struct vpmu_arch *arch = v->vm->arch;
+	uint64_t rest = v->vm->counters;
+	uint64_t mask = 0;
+
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+		uint64_t selector = v->state.selector[i];
+
+		if (arch->matches(v->vm, i, selector, event, user) &&
+		    !arch->denied(v->vm, policy, i, selector))
+			mask |= VPMU_BIT(i);
+	}
+	return mask;
+}
+
+static void count(struct vpmu_vcpu *v, uint64_t mask, uint64_t n)
+{
+	struct vpmu_change change;
+
+	/* A carry may chain into the next counter. */
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, (mask | mask << 1) & v->vm->counters);
+	change = vpmu_vcpu_change(v);
+	while (mask) {
+		change.values |= v->vm->arch->add(v->vm, &v->state, vpmu_mask_next(&mask), n);
+		v->stats.emulated_counted += n;
+	}
+	vpmu_vcpu_push(v, &change);
+}
+
 int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n)
 {
-	const struct vpmu_arch *arch = v->vm->arch;
-	uint64_t active;
+	uint64_t mask;
 
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
-	if (vpmu_vcpu_is_resident(v)) {
-		v->pending.instructions[user] += n;
+	vpmu_vcpu_pull(v, VPMU_ITEM_SELECTORS, 0);
+	mask = counting(v, event, user);
+	if (!mask)
 		return 0;
-	}
-	active = arch->active(v->vm, &v->state);
-	while (active) {
-		unsigned int i = vpmu_mask_next(&active);
-
-		if (!arch->matches(v->vm, i, v->state.selector[i], event, user) ||
-		    arch->denied(v->vm, atomic_load(&v->policy), i, v->state.selector[i]))
-			continue;
-		arch->add(v->vm, &v->state, i, n);
-		v->stats.emulated_counted += n;
-	}
-	judge(v);
+	vpmu_vcpu_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
+	mask &= v->vm->arch->active(v->vm, &v->state);
+	if (mask)
+		count(v, mask, n);
 	return 0;
 }
 
@@ -302,6 +324,8 @@ int vpmu_vcpu_get_state(struct vpmu_vcpu *v, struct vpmu_state *out)
 		return VPMU_ERR_STATE;
 	vpmu_vcpu_pull(v, VPMU_ITEMS_ALL, v->vm->counters);
 	*out = v->state;
+	/* A guest with everything direct may have set bits that its model does not have. */
+	v->vm->arch->clean(v->vm, out);
 	return 0;
 }
 
@@ -312,7 +336,6 @@ int vpmu_vcpu_set_state(struct vpmu_vcpu *v, const struct vpmu_state *in)
 	if (!v->vm->arch->valid(v->vm, in))
 		return VPMU_ERR_PARAM;
 	v->state = *in;
-	v->pending = (struct vpmu_pending){ 0 };
 	judge(v);
 	return 0;
 }

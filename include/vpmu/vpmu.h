@@ -175,11 +175,6 @@ struct vpmu_vcpu_stats {
 	uint64_t emulated_counted;   /* events given to vpmu_count() that reached a counter */
 };
 
-/* Pending emulated events, per ring 0 (user) and 1 (kernel). */
-struct vpmu_pending {
-	uint64_t instructions[2];
-};
-
 /* What of the VM's PMU this CPU lets the guest reach while it counts, and why not more. */
 enum vpmu_reach_reason {
 	VPMU_REACH_FINE_TRAPS,       /* control plane trapped, data plane direct */
@@ -195,7 +190,6 @@ struct vpmu_vcpu {
 	struct vpmu_state state;     /* the guest's view; members listed in in_hw are stale */
 	uint32_t in_hw;              /* state items whose truth is in the hardware */
 	uint64_t in_hw_counters;     /* counters whose value is */
-	struct vpmu_pending pending;
 	bool busy;                   /* not quiet, judged on state when nothing is in the hardware */
 	bool in_guest;
 	uint64_t may_differ;         /* counters that are not at selector 0 and value 0 since then */
@@ -324,7 +318,7 @@ enum vpmu_pmi { VPMU_PMI_GUEST, VPMU_PMI_LATE };
  * vpmu_cpu_pmi() - the overflow interrupt was taken; whose is it? Decided by status, never by time (C2).
  * returns: VPMU_PMI_GUEST: forward it to the loaded vCPU; VPMU_PMI_LATE: no unreported overflow of
  * the loaded vCPU explains it: end it at the interrupt controller, deliver nothing.
- * Context: [cpu], after vpmu_vcpu_exit(). Costs at most 3 PMU register reads.
+ * Context: [cpu], after vpmu_vcpu_exit(). Costs at most 2 PMU register reads.
  */
 VPMU_API enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu);
 
@@ -333,10 +327,12 @@ VPMU_API enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu);
 enum vpmu_event_class { VPMU_EVENT_INSTRUCTIONS };
 
 /*
- * vpmu_count() - the hypervisor executed (n) events of the guest's in ring (user) itself. They reach
- * the counters before the guest could see their absence (RULES A7).
+ * vpmu_count() - the hypervisor executed (n) events of the guest's in ring (user) itself. They count in
+ * the counters that select them, subject to enables, filters and policy, with overflow (RULES A7). Free
+ * unless a counter selects the event; then at most 3 PMU register accesses and 2 per such counter.
  * returns: 0; VPMU_ERR_STATE: the guest runs (LIVE).
- * Context: [vcpu], between exit and enter.
+ * Context: [vcpu]; [cpu] while it is loaded. Between exit and enter. For a trapped access, before
+ * vpmu_arm_access(): the instruction counts under the enables it was executed with.
  */
 VPMU_API int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n);
 
