@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* The image with the portable bodies, and those that need a second CPU. */
+#include "image/run.h"
+#include "smp.h"
+#include "tests.h"
+
+const char image_name[] = "pmu-tests";
+
+const struct suite image_suites[] = {
+	{ pmu_tests, &pmu_test_count },
+	{ smp_tests, &smp_test_count },
+	{ NULL, NULL },
+};
