@@ -17,7 +17,7 @@ trap 'rm -rf "$tmp"' EXIT
 "$nm" -D --defined-only -P "$so" | awk '$2 != "A" { sub(/@.*/, "", $1); print $1 }' | sort >"$tmp/library"
 sed -n '/global:/,/local:/s/^[[:space:]]*\([a-z_0-9]*\);$/\1/p' core/vpmu.map | sort >"$tmp/map"
 "$here/api.sh" . | cut -d' ' -f1 | sort >"$tmp/headers"
-sed -n 's/^\.F[no] \([a-z_0-9]*\).*/\1/p' man/*.3 | sort -u >"$tmp/manual"
+sed -n 's/^\.Fo \([a-z_0-9]*\).*/\1/p' man/*.3 | sort -u >"$tmp/manual"
 
 status=0
 for other in library map manual; do

@@ -33,7 +33,8 @@ run core-symbols-host scripts/check-core-symbols.sh nm build/host/core/libvpmu.a
 run core-symbols-arm64 scripts/check-core-symbols.sh aarch64-linux-gnu-nm build/arm64/core/libvpmu.a
 run exports scripts/check-exports.sh nm build/host/core/libvpmu.so
 run manual scripts/check-manual.sh
-run registers scripts/check-registers.sh build/host/docs/arm-registers
+run registers scripts/check-registers.sh
+run install scripts/check-install.sh
 run shell scripts/check-shell.sh
 run links scripts/check-links.sh
 exit $status
