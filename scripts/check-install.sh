@@ -19,15 +19,14 @@ meson install -C build/host --no-rebuild --quiet --destdir "$tmp/root" >"$tmp/lo
 pc=$(find "$tmp/root" -name vpmu.pc)
 [ -n "$pc" ] || { echo "check-install: no vpmu.pc" >&2; exit 1; }
 PKG_CONFIG_PATH=$(dirname "$pc")
-export PKG_CONFIG_PATH
-pkg_config() { pkg-config --define-prefix "$@" vpmu; }
-LD_LIBRARY_PATH=$(pkg_config --variable=libdir)
-export LD_LIBRARY_PATH
+PKG_CONFIG_SYSROOT_DIR=$tmp/root
+LD_LIBRARY_PATH=$(dirname "$PKG_CONFIG_PATH")
+export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR LD_LIBRARY_PATH
 
 for source in examples/*.c; do
 	name=$(basename "$source" .c)
 	# shellcheck disable=SC2046 # flags are words
-	gcc -std=c11 -Wall -Wextra -Wpedantic -Werror "$source" $(pkg_config --cflags --libs) -o "$tmp/$name"
+	gcc -std=c11 -Wall -Wextra -Wpedantic -Werror "$source" $(pkg-config --cflags --libs vpmu) -o "$tmp/$name"
 	"$tmp/$name" | diff "examples/$name.expected" - >&2 || {
 		echo "check-install: $source prints something else than examples/$name.expected" >&2
 		status=1
