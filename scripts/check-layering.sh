@@ -7,7 +7,7 @@
 set -eu
 cd "${1:-$(dirname "$0")/..}"
 
-# folder: what its files may include. A folder name stands for the headers directly in it;
+# folder: what its files may include. Folders count down to the second level;
 # "free" for the freestanding headers of C11, "libc" for any other system header.
 rules='
 include/vpmu:       include/vpmu free
@@ -26,39 +26,47 @@ tests/unit:         include/vpmu core core/arm hardware/model guests/arm-tests t
 tests/e2e:          include/vpmu tests/e2e free libc
 '
 
-# The folder or class of header $2 as included by file $1.
+folder() { dirname "$1" | cut -d/ -f1,2; }
+
+# The folder or class of header $2, which file $1 includes with $3, " or <.
 target()
 {
+	here=$(dirname "$1")
 	case $2 in
 	vpmu/*) echo include/vpmu ;;
 	stdint.h | stddef.h | stdbool.h | stdatomic.h | stdarg.h | limits.h | float.h | iso646.h | \
 		stdalign.h | stdnoreturn.h) echo free ;;
 	libfdt*.h | fdt.h) echo fdt ;;
 	*)
-		here=$(dirname "$1")
-		if [ -e "$here/$2" ]; then
-			(cd "$here/$(dirname "$2")" && pwd) | sed "s|^$PWD/||"
-			return
+		# Beside the file (a freestanding host may bring its own <string.h>), then, for a
+		# quoted one, what an include path can reach: in the same part first.
+		found=$(find "$here/$2" 2>/dev/null || true)
+		if [ -z "$found" ] && [ "$3" = '"' ]; then
+			found=$(find "${here%%/*}" ./* -path ./build -prune -o -path "*/$2" -print | head -n 1)
 		fi
-		found=$(find . -path ./build -prune -o -path "*/$2" -print | head -n 1)
-		if [ -n "$found" ]; then dirname "${found#./}"; else echo libc; fi
+		if [ -z "$found" ]; then
+			echo libc
+		else
+			folder "$(realpath --relative-to=. "$found")"
+		fi
 		;;
 	esac
 }
 
+# FILE QUOTE HEADER
 includes()
 {
 	find . \( -path ./build -o -path ./.git \) -prune -o -name '*.[chS]' -print | sed 's|^\./||' |
 		xargs grep -H '^[[:space:]]*#[[:space:]]*include' /dev/null |
-		sed 's/:[^"<]*["<]/ /; s/[">].*//'
+		sed 's/:[^"<]*\(["<]\)/ \1 /; s/[">][^">]*$//'
 }
 
 includes | sort | {
 	status=0
-	while read -r file header; do
-		folder=$(dirname "$file")
-		allowed=$(echo "$rules" | sed -n "s|^$folder:||p")
-		to=$(target "$file" "$header")
+	while read -r file quote header; do
+		from=$(folder "$file")
+		allowed=$(echo "$rules" | sed -n "s|^$from:||p")
+		to=$(target "$file" "$header" "$quote")
 		case "$allowed " in
 		' ')
 			echo "check-layering: $file: no rule for its folder" >&2

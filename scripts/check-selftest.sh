@@ -145,4 +145,30 @@ tree
 sed -i 's/VPMU_API int/int/' include/vpmu/vpmu.h
 library
 expect bad "not exported" "$here/check-exports.sh" nm f.so .
+
+# What a test program can do, and what is counted for it.
+mkdir -p "$tmp/meson-logs"
+cat >"$tmp/meson-logs/testlog.json" <<'END'
+{"name": "vpmu:unit / plain", "result": "OK", "stdout": "hello\n", "stderr": ""}
+{"name": "lines", "result": "FAIL", "stdout": "ok a\nnot ok b: wrong\nskip c: no KVM\n", "stderr": ""}
+{"name": "tap", "result": "OK", "stdout": "1..2\nok 1 - a\nok 2 - b # SKIP no\n", "stderr": ""}
+{"name": "cmocka", "result": "FAIL", "stdout": "", "stderr": "[       OK ] a\n[  FAILED  ] b\n[  FAILED  ] 1 test(s)\n"}
+{"name": "crash", "result": "FAIL", "stdout": "ok a\n", "stderr": "Segmentation fault\n"}
+{"name": "absent", "result": "SKIP", "stdout": "no tool\n", "stderr": ""}
+END
+cat >"$tmp/cases" <<'END'
+ok x/plain
+ok x/lines/a
+not ok x/lines/b: wrong
+skip x/lines/c: no KVM
+ok x/tap/a
+skip x/tap/b: no
+ok x/cmocka/a
+not ok x/cmocka/b
+ok x/crash/a
+not ok x/crash: FAIL, Segmentation fault
+skip x/absent: no tool
+END
+"$here/meson-cases.py" x "$tmp" >"$tmp/counted"
+expect good "counting of test cases" diff "$tmp/cases" "$tmp/counted"
 exit $status

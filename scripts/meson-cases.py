@@ -31,7 +31,7 @@ def cases(text):
 
 
 def last_line(test):
-    lines = (test.get('stderr', '') + test.get('stdout', '')).strip().splitlines()
+    lines = (test.get('stderr', '').strip() or test.get('stdout', '').strip()).splitlines()
     return lines[-1] if lines else 'no output'
 
 
