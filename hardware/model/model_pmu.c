@@ -93,8 +93,10 @@ static uint64_t value_mask(const struct model_pmu *pmu)
 
 static uint64_t filter_mask(const struct model_pmu *pmu)
 {
-	uint64_t mask = MODEL_FILTER_P | MODEL_FILTER_U | MODEL_FILTER_NSH;
+	uint64_t mask = MODEL_FILTER_P | MODEL_FILTER_U;
 
+	if (!pmu->config.no_el2)
+		mask |= MODEL_FILTER_NSH;
 	if (pmu->config.el3)
 		mask |= MODEL_FILTER_NSK | MODEL_FILTER_NSU | MODEL_FILTER_M;
 	return mask;

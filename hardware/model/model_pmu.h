@@ -94,6 +94,7 @@ struct model_config {
 	uint64_t mmir;
 	bool fgt;                    /* FEAT_FGT */
 	bool el3;                    /* NSK, NSU and M exist */
+	bool no_el2;                 /* NSH is RES0 */
 	bool aarch32;                /* PMCR.LC and D are RW; else LC is RES1, D RES0 */
 	/* Without FEAT_FGT, counters at or above N are: UNDEF, or RAZ/WI (K1.2.6). */
 	bool out_of_range_raz;
