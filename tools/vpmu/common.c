@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "common.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *must(void *memory)
+{
+	if (!memory) {
+		fputs("vpmu: out of memory\n", stderr);
+		exit(EXIT_CANNOT);
+	}
+	return memory;
+}
+
+static void PRINTF_LIKE(1, 0) print_message(const char *format, va_list ap)
+{
+	fflush(stdout);
+	fputs("vpmu: ", stderr);
+	vfprintf(stderr, format, ap);
+	fputc('\n', stderr);
+}
+
+void die(int status, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	print_message(format, ap);
+	va_end(ap);
+	exit(status);
+}
+
+void warn(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	print_message(format, ap);
+	va_end(ap);
+}
+
+char *text(const char *format, ...)
+{
+	va_list ap;
+	char *s = NULL;
+
+	va_start(ap, format);
+	if (vasprintf(&s, format, ap) < 0)
+		s = NULL;
+	va_end(ap);
+	return must(s);
+}
+
+char *double_commas(const char *s)
+{
+	char *out = must(malloc(2 * strlen(s) + 1)), *p = out;
+
+	for (; *s != '\0'; s++) {
+		*p++ = *s;
+		if (*s == ',')
+			*p++ = ',';
+	}
+	*p = '\0';
+	return out;
+}
+
+void args_add(struct args *args, const char *word)
+{
+	args->list = must(realloc(args->list, (args->count + 2) * sizeof(*args->list)));
+	args->list[args->count++] = text("%s", word);
+	args->list[args->count] = NULL;
+}
+
+void args_add_pair(struct args *args, const char *option, const char *value)
+{
+	args_add(args, option);
+	args_add(args, value);
+}
+
+static bool plain(const char *s)
+{
+	return *s != '\0' &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+			 "-_=,./:+@%") == strlen(s);
+}
+
+static void print_quoted(const char *s)
+{
+	if (plain(s)) {
+		fputs(s, stdout);
+		return;
+	}
+	putchar('\'');
+	for (; *s != '\0'; s++)
+		*s == '\'' ? (void)fputs("'\\''", stdout) : (void)putchar(*s);
+	putchar('\'');
+}
+
+void args_print(const struct args *args)
+{
+	for (size_t i = 0; i < args->count; i++) {
+		if (i > 0)
+			putchar(' ');
+		print_quoted(args->list[i]);
+	}
+	putchar('\n');
+}
+
+bool parse_number(const char *s, uint64_t *value)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*s))
+		return false;
+	errno = 0;
+	*value = strtoull(s, &end, 0);
+	return errno == 0 && *end == '\0';
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#define VERDICT "vpmu-verdict: "
+#define GRACE_MS 2000 /* from a request to end until QEMU is killed */
+
+/* A line of the console as far as a verdict could be in it. */
+struct line {
+	char text[sizeof(VERDICT) + 8];
+	size_t length;
+	bool too_long;
+};
+
+static volatile sig_atomic_t asked_to_end;
+
+static void note_signal(int number)
+{
+	(void)number;
+	asked_to_end = 1;
+}
+
+/* -1 if the line is no verdict. A number above 255 does not fit an exit status: 255. */
+static int read_verdict(const struct line *line)
+{
+	uint64_t value;
+	const size_t prefix = sizeof(VERDICT) - 1;
+
+	if (line->too_long || strncmp(line->text, VERDICT, prefix) != 0 ||
+	    !parse_number(line->text + prefix, &value))
+		return -1;
+	return value > 255 ? 255 : (int)value;
+}
+
+static void scan_byte(struct line *line, char c, int *verdict)
+{
+	if (c == '\n') {
+		int found;
+
+		line->text[line->length] = '\0';
+		found = read_verdict(line);
+		if (found >= 0)
+			*verdict = found;
+		*line = (struct line){ .length = 0 };
+	} else if (c != '\r' && line->length < sizeof(line->text) - 1) {
+		line->text[line->length++] = c;
+	} else if (c != '\r') {
+		line->too_long = true;
+	}
+}
+
+/* The bytes go out unchanged; a closed standard output does not stop the guest. */
+static void pass_on(const char *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(STDOUT_FILENO, data, size);
+
+		if (n < 0 && errno == EAGAIN) {
+			/* QEMU made the terminal that it shares with us non-blocking. */
+			struct pollfd wait_for = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+			poll(&wait_for, 1, -1);
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		data += n;
+		size -= (size_t)n;
+	}
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static pid_t start(const struct args *command, int *output)
+{
+	int ends[2];
+	pid_t pid, parent = getpid();
+
+	if (pipe(ends) < 0)
+		die(EXIT_CANNOT, "pipe: %s", strerror(errno));
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		die(EXIT_CANNOT, "fork: %s", strerror(errno));
+	if (pid > 0) {
+		close(ends[1]);
+		*output = ends[0];
+		return pid;
+	}
+	/* A guest never outlives the command, however that ends. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(EXIT_CANNOT);
+	signal(SIGPIPE, SIG_DFL);
+	dup2(ends[1], STDOUT_FILENO);
+	close(ends[0]);
+	close(ends[1]);
+	execvp(command->list[0], command->list);
+	die(EXIT_CANNOT, "%s: %s", command->list[0], strerror(errno));
+}
+
+/*
+ * How long to wait for output: until (deadline), 0 meaning none, but never longer than a
+ * second, because a signal that comes just before the wait does not end it.
+ */
+static int wait_ms(uint64_t deadline)
+{
+	uint64_t now = now_ms();
+
+	if (deadline == 0 || deadline >= now + 1000)
+		return 1000;
+	return deadline <= now ? 0 : (int)(deadline - now);
+}
+
+/* Asks QEMU to end once, and kills it if it does not. */
+static void end_child(pid_t pid, uint64_t *deadline, bool *ending)
+{
+	kill(pid, *ending ? SIGKILL : SIGTERM);
+	*ending = true;
+	*deadline = now_ms() + GRACE_MS;
+}
+
+static void pass_through(pid_t pid, int output, uint64_t deadline, struct console_result *result)
+{
+	struct line line = { .length = 0 };
+	bool ending = false;
+	char block[4096];
+
+	for (;;) {
+		struct pollfd wait_for = { .fd = output, .events = POLLIN };
+		int ready = poll(&wait_for, 1, wait_ms(deadline));
+		ssize_t n;
+
+		if (asked_to_end && !ending) {
+			result->interrupted = true;
+			end_child(pid, &deadline, &ending);
+		} else if (deadline != 0 && now_ms() >= deadline) {
+			result->timed_out |= !ending;
+			end_child(pid, &deadline, &ending);
+		}
+		if (ready <= 0)
+			continue;
+		n = read(output, block, sizeof(block));
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return;
+		for (ssize_t i = 0; i < n; i++)
+			scan_byte(&line, block[i], &result->verdict);
+		if (n > 0)
+			pass_on(block, (size_t)n);
+	}
+}
+
+static int wait_status(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_CANNOT;
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void catch_signals(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = note_signal };
+
+	sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		sigaction(numbers[i], &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* QEMU changes both, and a QEMU that had to be killed does not change them back. */
+struct terminal {
+	struct termios modes;
+	bool is_terminal;
+	int flags; /* of the open file, which the shell shares with us */
+};
+
+static void save_terminal(struct terminal *t)
+{
+	t->is_terminal = tcgetattr(STDIN_FILENO, &t->modes) == 0;
+	t->flags = fcntl(STDIN_FILENO, F_GETFL);
+}
+
+static void restore_terminal(const struct terminal *t)
+{
+	if (t->is_terminal)
+		tcsetattr(STDIN_FILENO, TCSANOW, &t->modes);
+	if (t->flags >= 0)
+		fcntl(STDIN_FILENO, F_SETFL, t->flags);
+}
+
+struct console_result console_run(const struct args *command, uint64_t timeout)
+{
+	struct console_result result = { .verdict = -1 };
+	struct terminal terminal;
+	int output;
+	pid_t pid;
+
+	save_terminal(&terminal);
+	catch_signals();
+	pid = start(command, &output);
+	pass_through(pid, output, timeout ? now_ms() + timeout * 1000 : 0, &result);
+	result.status = wait_status(pid);
+	restore_terminal(&terminal);
+	return result;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs QEMU, passes the guest's console through, and reads its verdict on the way. */
+#ifndef VPMU_TOOLS_CONSOLE_H
+#define VPMU_TOOLS_CONSOLE_H
+
+#include "common.h"
+
+struct console_result {
+	int status;       /* QEMU's exit status, 128 + signal if one ended it */
+	int verdict;      /* N of the last line "vpmu-verdict: N", -1: there was none */
+	bool timed_out;
+	bool interrupted; /* SIGINT, SIGTERM or SIGHUP ended the run */
+};
+
+/*
+ * (command) is QEMU's, with the guest's console on its standard input and output. It is
+ * ended after (timeout) seconds unless that is 0. The terminal is afterwards as it was.
+ */
+struct console_result console_run(const struct args *command, uint64_t timeout);
+
+#endif /* VPMU_TOOLS_CONSOLE_H */

@@ -1,0 +1,175 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# test-command.sh VPMU - the command's own behaviour, with a script in QEMU's place.
+set -u
+vpmu=$1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failures=0
+
+# An arm64 Image header: text_offset 0, image_size 4 MiB; then $2 KiB of file.
+image()
+{
+	{
+		printf '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\100'
+		printf '\0\0\0\0\0\012\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0ARMd\0\0\0\0'
+		head -c $(($2 * 1024)) /dev/zero
+	} >"$1"
+}
+image "$tmp/kernel" 8
+head -c 4096 /dev/zero >"$tmp/initrd"
+: >"$tmp/monitor"
+
+# expect STATUS WORD... : runs the command; its output is in $tmp/out.
+expect()
+{
+	want=$1
+	shift
+	"$vpmu" "$@" >"$tmp/out" 2>&1 </dev/null
+	got=$?
+	if [ $got -ne "$want" ]; then
+		echo "FAIL: vpmu $*: status $got, expected $want:"
+		cat "$tmp/out"
+		failures=$((failures + 1))
+	fi
+}
+shows()
+{
+	if ! grep -qe "$1" "$tmp/out"; then
+		echo "FAIL: expected '$1' in:"
+		cat "$tmp/out"
+		failures=$((failures + 1))
+	fi
+}
+hides()
+{
+	if grep -qe "$1" "$tmp/out"; then
+		echo "FAIL: did not expect '$1' in:"
+		cat "$tmp/out"
+		failures=$((failures + 1))
+	fi
+}
+dry() { expect 0 run --dry-run --qemu qemu --monitor "$tmp/monitor" --kernel "$tmp/kernel" "$@"; }
+# The guest prints and QEMU ends as script $1 says.
+guest()
+{
+	printf '#!/bin/sh\n%s\n' "$1" >"$tmp/qemu"
+	chmod +x "$tmp/qemu"
+}
+run()
+{
+	want=$1
+	shift
+	expect "$want" run --qemu "$tmp/qemu" --monitor "$tmp/monitor" --kernel "$tmp/kernel" "$@"
+}
+
+# The command line.
+expect 2
+expect 2 nonsense
+expect 0 --help
+shows 'run '
+expect 0 run --help
+shows '--policy'
+expect 0 --version
+expect 2 run --nonsense
+shows 'no option is named'
+expect 2 run --smp
+expect 2 run --smp 5
+expect 2 run --smp two
+expect 2 run --memory 100M
+expect 2 run --memory 1T
+expect 2 run --memory ''
+expect 2 run --policy deny
+expect 2 run --policy deny:
+expect 2 run --policy deny:0x10000
+expect 2 run --policy deny:1,,2
+expect 2 run --policy forbid:1
+expect 2 run --switch fast
+expect 2 run --arch x86
+expect 2 run --timeout 0
+expect 2 run --stats=1
+expect 2 run --mode bare --stats
+expect 2 run --mode nothing
+
+# QEMU's command line.
+dry
+shows '-M virt,gic-version=3,virtualization=on'
+shows '-cpu max,sve=off,sme=off,pauth-impdef=on'
+shows '-icount shift=1,sleep=off'
+shows 'guest-loader,addr=0x48400000,kernel='
+hides 'initrd'
+hides 'semihosting'
+dry --no-icount --cpu neoverse-n1 --smp=2 --memory 2G
+hides icount
+shows '-cpu neoverse-n1 -smp 2 -m 2048M'
+dry --initrd "$tmp/initrd" --append 'a,b -- c'
+shows 'addr=0x48800000,initrd='
+shows 'bootargs=console=ttyAMA0 a,,b -- c'
+dry --policy deny:0x11,8 --switch eager --stats --policy allow:0
+shows "-append 'policy=deny:0x11,8 switch=eager stats policy=allow:0'"
+dry --semihosting --qemu-arg -d --qemu-arg in_asm
+shows '-semihosting-config enable=on,target=native'
+shows '-d in_asm$'
+expect 0 run --dry-run --qemu qemu --mode bare --kernel "$tmp/kernel"
+shows 'virtualization=off'
+hides 'guest-loader'
+expect 0 run --dry-run --qemu qemu --mode bare-el2 --kernel "$tmp/kernel"
+shows 'virtualization=on'
+
+# The guest's files.
+expect 125 run --monitor "$tmp/monitor" --qemu qemu --kernel "$tmp/missing"
+expect 125 run --monitor "$tmp/monitor" --qemu qemu --kernel "$tmp/initrd"
+shows 'no arm64 Image'
+head -c 130000000 /dev/zero >"$tmp/large"
+expect 125 run --dry-run --memory 256M --monitor "$tmp/monitor" --qemu qemu --kernel "$tmp/kernel" --initrd "$tmp/large"
+shows 'needs at least --memory'
+dry --memory 512M --initrd "$tmp/large"
+expect 125 run --qemu "$tmp/missing" --monitor "$tmp/monitor" --kernel "$tmp/kernel"
+
+# Verdicts.
+guest 'echo hello; printf "vpmu-verdict: 3\r\n"; exit 9'
+run 3
+shows '^hello'
+guest 'echo "vpmu-verdict: 3"; echo "vpmu-verdict: 0"; exit 1'
+run 0
+guest 'echo "x vpmu-verdict: 3"; echo "vpmu-verdict: x"; echo "vpmu-verdict: 1000000000000"; exit 7'
+run 7
+guest 'echo "vpmu-verdict: 300"'
+run 255
+guest 'exit 0'
+run 0
+guest 'kill -9 $$'
+run 137
+guest 'exit 5'
+run 2 --testdev
+guest 'exit 0'
+run 125 --testdev
+guest 'echo before; exec sleep 30'
+run 124 --timeout 1
+shows 'timeout'
+guest 'trap "" TERM; while :; do sleep 1; done'
+run 124 --timeout 1
+
+# The bytes come through unchanged, also without a newline at the end.
+guest 'head -c 100000 /dev/urandom | tee '"$tmp"'/sent'
+"$vpmu" run --qemu "$tmp/qemu" --monitor "$tmp/monitor" --kernel "$tmp/kernel" >"$tmp/received"
+if ! cmp -s "$tmp/sent" "$tmp/received"; then
+	echo "FAIL: the console's bytes changed"
+	failures=$((failures + 1))
+fi
+
+# Asked to end, it ends the guest and says so.
+guest 'echo $$ >'"$tmp"'/pid; exec sleep 30'
+"$vpmu" run --qemu "$tmp/qemu" --monitor "$tmp/monitor" --kernel "$tmp/kernel" >/dev/null &
+command=$!
+while [ ! -s "$tmp/pid" ]; do sleep 0.1; done
+kill -TERM $command
+wait $command
+status=$?
+if [ $status -ne 130 ] || kill -0 "$(cat "$tmp/pid")" 2>/dev/null; then
+	echo "FAIL: SIGTERM: status $status, or the guest still runs"
+	failures=$((failures + 1))
+fi
+
+[ $failures -eq 0 ]
