@@ -31,6 +31,10 @@ static void eager_enter(struct vpmu_vcpu *v)
 	ops->boundary(hw, v->vm->counters, 0);
 	if (ops->route)
 		ops->route(hw, VPMU_ROUTE_GUEST, 0);
+	cpu->host_global = ops->global(hw);
+	ops->stop(hw, v->vm->counters);
+	ops->interrupts_clear(hw, v->vm->counters);
+	ops->status_clear(hw, v->vm->counters);
 	while (rest) {
 		unsigned int i = vpmu_mask_next(&rest);
 
@@ -95,6 +99,7 @@ static void eager_exit(struct vpmu_vcpu *v)
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
 	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
 	vpmu_cpu_set_pointer(cpu, 0);
+	hw->ops->set_global(hw, cpu->host_global);
 	cpu->known_value |= v->vm->counters;
 	cpu->known_selector &= ~v->vm->counters;
 	cpu->resident = NULL;

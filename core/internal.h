@@ -54,10 +54,11 @@ struct vpmu_arch {
 	bool (*matches)(const struct vpmu_vm *vm, unsigned int i, uint64_t selector,
 			enum vpmu_event_class event, bool user);
 	/*
-	 * Adds (n) to counter (i): width, overflow status and chaining; returns the counters written.
-	 * Only i and i + 1 are read.
+	 * Adds (n) events of ring (user) to counter (i): width, overflow status and chaining; returns the
+	 * counters written. Only i and i + 1 are read.
 	 */
-	uint64_t (*add)(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, uint64_t n);
+	uint64_t (*add)(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, bool user,
+			uint64_t n);
 	/* User access value for the hardware while everything is intercepted (RULES A6). */
 	uint64_t (*closed_user)(const struct vpmu_state *s);
 	/* Would direct access show the guest exactly its own PMU on this hardware? */

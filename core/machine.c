@@ -67,6 +67,7 @@ int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t will_write)
 		vpmu_cpu_set_user(cpu, cpu->host_user);
 		vpmu_cpu_set_pointer(cpu, cpu->host_pointer);
 	}
+	cpu->reclaimed = true;
 	cpu->known_value &= ~will_write;
 	cpu->known_selector &= ~will_write;
 	return 0;

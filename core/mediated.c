@@ -130,6 +130,19 @@ static uint32_t items_in_hw(const struct vpmu_vcpu *v)
 	return VPMU_ITEMS_ALL;
 }
 
+/* The host is done with the PMU (it called reclaim to get it), but may have left bits behind. */
+static void sweep(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+
+	if (!cpu->reclaimed)
+		return;
+	ops_of(v)->stop(cpu->hw, v->vm->counters);
+	ops_of(v)->interrupts_clear(cpu->hw, v->vm->counters);
+	ops_of(v)->status_clear(cpu->hw, v->vm->counters);
+	cpu->reclaimed = false;
+}
+
 static void load(struct vpmu_vcpu *v)
 {
 	const struct vpmu_hw_ops *ops = ops_of(v);
@@ -143,6 +156,8 @@ static void load(struct vpmu_vcpu *v)
 	ops->boundary(hw, v->vm->counters, 0);
 	if (ops->route)
 		ops->route(hw, VPMU_ROUTE_GUEST, 0);
+	cpu->host_global = ops->global(hw);
+	sweep(v);
 	v->in_hw = items_in_hw(v);
 	v->in_hw_counters = 0;
 	/* A guest with direct enables can start any counter: all must be right. */
@@ -251,6 +266,8 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t will_write)
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
 	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
 	vpmu_cpu_set_pointer(cpu, 0);
+	if (cpu->host_global != cpu->hw->caps.global_reset)
+		ops_of(v)->set_global(cpu->hw, cpu->host_global);
 	v->in_hw = 0;
 	v->in_hw_counters = 0;
 	v->may_differ = 0;

@@ -285,7 +285,7 @@ static uint64_t counting(const struct vpmu_vcpu *v, enum vpmu_event_class event,
 	return mask;
 }
 
-static void count(struct vpmu_vcpu *v, uint64_t mask, uint64_t n)
+static void count(struct vpmu_vcpu *v, uint64_t mask, bool user, uint64_t n)
 {
 	struct vpmu_change change;
 
@@ -293,7 +293,8 @@ static void count(struct vpmu_vcpu *v, uint64_t mask, uint64_t n)
 	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, (mask | mask << 1) & v->vm->counters);
 	change = vpmu_vcpu_change(v);
 	while (mask) {
-		change.values |= v->vm->arch->add(v->vm, &v->state, vpmu_mask_next(&mask), n);
+		change.values |=
+			v->vm->arch->add(v->vm, &v->state, vpmu_mask_next(&mask), user, n);
 		v->stats.emulated_counted += n;
 	}
 	vpmu_vcpu_push(v, &change);
@@ -312,7 +313,7 @@ int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint
 	vpmu_vcpu_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
 	mask &= v->vm->arch->active(v->vm, &v->state);
 	if (mask)
-		count(v, mask, n);
+		count(v, mask, user, n);
 	return 0;
 }
 

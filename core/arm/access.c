@@ -86,7 +86,7 @@ void vpmu_arm_write_swinc(struct arm_access *a, uint64_t value)
 		uint64_t selector = v->state.selector[i];
 
 		if ((selector & 0xFFFF) == EVENT_SW_INCR && vpmu_arm_counts_at(selector, a->el))
-			a->change.values |= vpmu_arm_add(v->vm, &v->state, i, 1);
+			a->change.values |= vpmu_arm_add(v->vm, &v->state, i, a->el == 0, 1);
 	}
 }
 

@@ -137,11 +137,13 @@ static uint64_t overflow_mask(const struct vpmu_state *s, unsigned int i)
 	return i == VPMU_ARM_CYCLE || s->global & PMCR_LP ? UINT64_MAX : UINT32_MAX;
 }
 
-static bool chains(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigned int i)
+/* Does the CHAIN event that an overflow of (i) in ring (user) generates count in (i) + 1? */
+static bool chains(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigned int i, bool user)
 {
 	if (i % 2 || i + 1 >= vpmu_arm_model(vm)->counters || s->global & PMCR_LP)
 		return false;
 	return event_of(i + 1, s->selector[i + 1]) == EVENT_CHAIN &&
+	       vpmu_arm_counts_at(s->selector[i + 1], user ? 0 : 1) &&
 	       arm_active(vm, s) & VPMU_BIT(i + 1);
 }
 
@@ -163,11 +165,12 @@ static uint64_t add_one(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned
 	return carries;
 }
 
-uint64_t vpmu_arm_add(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, uint64_t n)
+uint64_t vpmu_arm_add(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, bool user,
+		      uint64_t n)
 {
 	uint64_t carries = add_one(vm, s, i, n);
 
-	if (!carries || !chains(vm, s, i))
+	if (!carries || !chains(vm, s, i, user))
 		return VPMU_BIT(i);
 	add_one(vm, s, i + 1, carries);
 	return VPMU_BIT(i) | VPMU_BIT(i + 1);

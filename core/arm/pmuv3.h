@@ -73,7 +73,8 @@ uint64_t vpmu_arm_value_mask(const struct vpmu_arm_model *m, unsigned int i);
 uint64_t vpmu_arm_ceid(const struct vpmu_vm *vm, unsigned int half);
 /* Does counter (i) count at exception level (el) as far as its filter bits go? */
 bool vpmu_arm_counts_at(uint64_t selector, unsigned int el);
-uint64_t vpmu_arm_add(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, uint64_t n);
+uint64_t vpmu_arm_add(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, bool user,
+		      uint64_t n);
 
 /* access.c: the handlers that the table names */
 uint64_t vpmu_arm_read_pmcr(struct arm_access *a);

@@ -133,8 +133,10 @@ struct vpmu_cpu {
 	uint64_t pointer;            /* last known pointer */
 	uint64_t host_user;          /* the host's, restored at put */
 	uint64_t host_pointer;
+	uint64_t host_global;        /* restored when the guest leaves the hardware */
 	uint64_t parked_global;      /* global control word to write back at enter */
 	enum vpmu_reach reach;
+	bool reclaimed;              /* the host may have used the PMU since a guest was in it */
 	bool stopped;                /* parked by clearing the global enable: parked_global is the truth */
 	uint32_t number;
 };
