@@ -5,6 +5,7 @@
 #include "tests.h"
 
 const char image_name[] = "pmu-tests";
+const unsigned image_level = 1;
 
 const struct suite image_suites[] = {
 	{ pmu_tests, &pmu_test_count },

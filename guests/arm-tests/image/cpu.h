@@ -96,6 +96,7 @@ void irq_mask(void);
 
 /* psci.c */
 void psci_setup(const char *method);
+bool psci_is_smc(void);
 uint64_t psci_call(uint32_t fid, uint64_t a1, uint64_t a2, uint64_t a3);
 _Noreturn void psci_off(void);
 

@@ -10,6 +10,11 @@ void psci_setup(const char *method)
 		conduit = smc_call;
 }
 
+bool psci_is_smc(void)
+{
+	return conduit == smc_call;
+}
+
 uint64_t psci_call(uint32_t fid, uint64_t a1, uint64_t a2, uint64_t a3)
 {
 	return conduit(fid, a1, a2, a3);

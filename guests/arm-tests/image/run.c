@@ -39,7 +39,6 @@ static void put_result(const struct one_run *run)
 	} else if (r->deviation) {
 		put_string(" # deviation ");
 		put_string(r->deviation);
-		put_values(r);
 	}
 	put_string("\n");
 }
@@ -163,7 +162,7 @@ static void at_wanted_level(struct cpu *cpu, void (*fn)(void))
 	cpu_enter(cpu);
 	if (cpu_el() == 2) {
 		cpu_el2_defaults();
-		if (option_number("el", 1) != 2)
+		if (option_number("el", image_level) != 2)
 			drop_to_el1(fn, (uintptr_t)el2_stacks[cpu->index + 1]);
 		cpu_el2_interrupts();
 	}

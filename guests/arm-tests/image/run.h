@@ -12,6 +12,7 @@ struct suite {
 
 /* Must be implemented by the image. A NULL `tests` ends the list. */
 extern const char image_name[];
+extern const unsigned image_level;	/* exception level unless el= says otherwise */
 extern const struct suite image_suites[];
 
 void image_main(const void *fdt);
