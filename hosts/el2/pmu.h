@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* pmu.h - the monitor's only contact with the PMU: libvpmu, called at the right moments. */
+#ifndef VPMU_EL2_PMU_H
+#define VPMU_EL2_PMU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vpmu/arm.h>
+
+struct cpu;
+struct regs;
+
+enum pmu_outcome { PMU_NOT_MINE, PMU_HANDLED, PMU_UNDEF, PMU_EL1_TRAP };
+
+struct pmu {
+	uint64_t mdcr;
+};
+
+/* Once, before any CPU enters the guest. */
+void pmu_init(void);
+/* The CPU is about to enter its guest for the first time since it was on / leaves it for good. */
+void pmu_cpu_init(struct cpu *c);
+void pmu_cpu_off(struct cpu *c);
+/* Each exit, each entry. */
+void pmu_exit(struct cpu *c);
+void pmu_enter(struct cpu *c);
+/* One trapped MRS or MSR. */
+enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr);
+/* PPI 23 was taken. returns: whether it is the guest's. */
+bool pmu_irq(struct cpu *c);
+/* An instruction of the guest is skipped, done by the monitor. */
+void pmu_skipped(struct cpu *c);
+/* ID_AA64DFR0_EL1 for the guest. */
+uint64_t pmu_dfr0(struct cpu *c, uint64_t host);
+void pmu_stats(struct cpu *c);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * psci.c - power: the guest's calls (PSCI 1.1, DEN 0022; SMCCC 1.1, DEN 0028), served here, and ours to the
+ * firmware, by SMC. A CPU that the guest starts begins at secondary_entry and enters the guest from there.
+ */
+#include "monitor.h"
+
+#define PSCI_VERSION           0x84000000u
+#define PSCI_CPU_SUSPEND       0x84000001u
+#define PSCI_CPU_OFF           0x84000002u
+#define PSCI_CPU_ON            0x84000003u
+#define PSCI_AFFINITY_INFO     0x84000004u
+#define PSCI_MIGRATE_INFO_TYPE 0x84000006u
+#define PSCI_SYSTEM_OFF        0x84000008u
+#define PSCI_SYSTEM_RESET      0x84000009u
+#define PSCI_FEATURES          0x8400000Au
+#define PSCI_SMC64             0x40000000u
+#define SMCCC_VERSION          0x80000000u
+
+#define PSCI_SUCCESS           0
+#define PSCI_NOT_SUPPORTED     (-1)
+#define PSCI_INVALID_PARAMETERS (-2)
+#define PSCI_DENIED            (-3)
+#define PSCI_ALREADY_ON        (-4)
+#define PSCI_ON_PENDING        (-5)
+#define PSCI_INTERNAL_FAILURE  (-6)
+#define PSCI_INVALID_ADDRESS   (-9)
+
+#define AFFINITY_ON 0
+#define AFFINITY_OFF 1
+#define AFFINITY_ON_PENDING 2
+
+uint64_t firmware_call_hvc(uint64_t function, uint64_t a, uint64_t b, uint64_t c);
+
+static _Noreturn void power_call(uint32_t function)
+{
+	/* HVC leads to the firmware only if we are not the hypervisor: entered at EL1 by mistake. */
+	if (machine.psci_hvc && FIELD(read_sysreg(CurrentEL), 2, 2) == 1)
+		firmware_call_hvc(function, 0, 0, 0);
+	else
+		firmware_call(function, 0, 0, 0);
+	for (;;)
+		wfi();
+}
+
+void machine_off(void)
+{
+	power_call(PSCI_SYSTEM_OFF);
+}
+
+void machine_reset(void)
+{
+	power_call(PSCI_SYSTEM_RESET);
+}
+
+static _Noreturn void guest_end(struct cpu *c, uint32_t function)
+{
+	gic_stop_others(c);
+	pmu_cpu_off(c);
+	if (options.stats)
+		stats_print();
+	power_call(function);
+}
+
+void cpu_stop_requested(struct cpu *c)
+{
+	pmu_cpu_off(c);
+	atomic_store(&c->stopped, true);
+	for (;;)
+		wfi();
+}
+
+/* A CPU may be asked to start by several others at once: one wins. */
+static int64_t cpu_on(uint64_t target, uint64_t entry, uint64_t context)
+{
+	int i = machine_cpu_index(target);
+	uint32_t expected = CPU_OFF;
+	int64_t result;
+	struct cpu *c;
+
+	if (i < 0 || cpu_affinity(target) != target)
+		return PSCI_INVALID_PARAMETERS;
+	if (entry % 4 || !machine_is_guest_ram((struct range){ entry, entry + 4 }))
+		return PSCI_INVALID_ADDRESS;
+	c = &cpus[i];
+	if (!atomic_compare_exchange_strong(&c->power, &expected, CPU_ON_PENDING))
+		return expected == CPU_ON ? PSCI_ALREADY_ON : PSCI_ON_PENDING;
+	c->entry = entry;
+	c->context = context;
+	result = (int64_t)firmware_call(PSCI_CPU_ON | PSCI_SMC64, target, (uintptr_t)secondary_entry,
+					(uintptr_t)c);
+	if (result != PSCI_SUCCESS)
+		atomic_store(&c->power, CPU_OFF);  /* it may be on its way off still: ALREADY_ON */
+	return result;
+}
+
+static int64_t cpu_off(struct cpu *c)
+{
+	pmu_cpu_off(c);
+	gic_cpu_off(c);
+	atomic_store(&c->power, CPU_OFF);
+	firmware_call(PSCI_CPU_OFF, 0, 0, 0);
+	machine_fail("the firmware does not switch off CPU %u\n", c->index);
+}
+
+/* A CPU that we have let go is off when the firmware says so. */
+static int64_t affinity_info(uint64_t target, uint64_t level)
+{
+	int i = machine_cpu_index(target);
+
+	if (i < 0 || level != 0)
+		return PSCI_INVALID_PARAMETERS;
+	switch (atomic_load(&cpus[i].power)) {
+	case CPU_ON:
+		return AFFINITY_ON;
+	case CPU_ON_PENDING:
+		return AFFINITY_ON_PENDING;
+	default:
+		return (int64_t)firmware_call(PSCI_AFFINITY_INFO | PSCI_SMC64, target, 0, 0);
+	}
+}
+
+/*
+ * Every state is entered as standby, which PSCI allows: an interrupt, physical or already with the
+ * guest, ends it at once.
+ */
+static int64_t cpu_suspend(struct cpu *c)
+{
+	if (!gic_has_virtual_pending(c))
+		wfi();
+	return PSCI_SUCCESS;
+}
+
+static int64_t features(uint32_t function)
+{
+	switch (function) {
+	case PSCI_VERSION:
+	case PSCI_CPU_OFF:
+	case PSCI_MIGRATE_INFO_TYPE:
+	case PSCI_SYSTEM_OFF:
+	case PSCI_SYSTEM_RESET:
+	case PSCI_FEATURES:
+	case SMCCC_VERSION:
+	case PSCI_CPU_SUSPEND:
+	case PSCI_CPU_ON:
+	case PSCI_AFFINITY_INFO:
+	case PSCI_CPU_SUSPEND | PSCI_SMC64:
+	case PSCI_CPU_ON | PSCI_SMC64:
+	case PSCI_AFFINITY_INFO | PSCI_SMC64:
+		return PSCI_SUCCESS;
+	}
+	return PSCI_NOT_SUPPORTED;
+}
+
+static int64_t call(struct cpu *c, uint32_t function, const uint64_t *a)
+{
+	switch (function) {
+	case PSCI_VERSION:
+		return 0x10001;
+	case SMCCC_VERSION:
+		return 0x10001;
+	case PSCI_FEATURES:
+		return features((uint32_t)a[0]);
+	case PSCI_CPU_SUSPEND:
+	case PSCI_CPU_SUSPEND | PSCI_SMC64:
+		return cpu_suspend(c);
+	case PSCI_CPU_OFF:
+		return cpu_off(c);
+	case PSCI_CPU_ON:
+		return cpu_on((uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2]);
+	case PSCI_CPU_ON | PSCI_SMC64:
+		return cpu_on(a[0], a[1], a[2]);
+	case PSCI_AFFINITY_INFO:
+		return affinity_info((uint32_t)a[0], (uint32_t)a[1]);
+	case PSCI_AFFINITY_INFO | PSCI_SMC64:
+		return affinity_info(a[0], a[1]);
+	case PSCI_MIGRATE_INFO_TYPE:
+		return 2;  /* no trusted OS that would have to move */
+	case PSCI_SYSTEM_OFF:
+	case PSCI_SYSTEM_RESET:
+		guest_end(c, function);
+	}
+	return PSCI_NOT_SUPPORTED;
+}
+
+void psci_call(struct cpu *c, struct regs *r)
+{
+	c->exits[EXIT_PSCI]++;
+	r->x[0] = (uint64_t)call(c, (uint32_t)r->x[0], &r->x[1]);
+}

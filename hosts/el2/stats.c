@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* stats.c - what happened, one "vpmu: cpuN name value" per line, so that a script can read it. */
+#include "monitor.h"
+
+static const char *const exit_names[EXIT_CAUSE_COUNT] = {
+	[EXIT_IRQ] = "irq",
+	[EXIT_MAINTENANCE] = "maintenance",
+	[EXIT_PMI] = "pmi",
+	[EXIT_SGI] = "sgi",
+	[EXIT_PMU] = "pmu",
+	[EXIT_ID] = "id",
+	[EXIT_SYSREG] = "sysreg",
+	[EXIT_GICD] = "gicd",
+	[EXIT_GICR] = "gicr",
+	[EXIT_PSCI] = "psci",
+	[EXIT_ABORT] = "abort",
+	[EXIT_UNDEF] = "undef",
+	[EXIT_SERROR] = "serror",
+};
+
+void stats_print(void)
+{
+	for (unsigned int i = 0; i < machine.cpu_count; i++) {
+		for (unsigned int cause = 0; cause < EXIT_CAUSE_COUNT; cause++)
+			console_printf("vpmu: cpu%u exits.%s %lu\n", i, exit_names[cause],
+				       cpus[i].exits[cause]);
+		pmu_stats(&cpus[i]);
+	}
+}
