@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 #define VERDICT "vpmu-verdict: "
+#define FATAL "vpmu: fatal: " /* shorter than a verdict's line, see struct line */
 #define GRACE_MS 2000 /* from a request to end until QEMU is killed */
 
-/* A line of the console as far as a verdict could be in it. */
+/* A line of the console as far as something for us could be in it. */
 struct line {
 	char text[sizeof(VERDICT) + 8];
 	size_t length;
@@ -44,15 +45,21 @@ static int read_verdict(const struct line *line)
 	return value > 255 ? 255 : (int)value;
 }
 
-static void scan_byte(struct line *line, char c, int *verdict)
+static void scan_line(const struct line *line, struct console_result *result)
+{
+	int verdict = read_verdict(line);
+
+	if (verdict >= 0)
+		result->verdict = verdict;
+	if (!strncmp(line->text, FATAL, sizeof(FATAL) - 1))
+		result->failed = true;
+}
+
+static void scan_byte(struct line *line, char c, struct console_result *result)
 {
 	if (c == '\n') {
-		int found;
-
 		line->text[line->length] = '\0';
-		found = read_verdict(line);
-		if (found >= 0)
-			*verdict = found;
+		scan_line(line, result);
 		*line = (struct line){ .length = 0 };
 	} else if (c != '\r' && line->length < sizeof(line->text) - 1) {
 		line->text[line->length++] = c;
@@ -164,7 +171,7 @@ static void pass_through(pid_t pid, int output, uint64_t deadline, struct consol
 		if (n == 0 || (n < 0 && errno != EINTR))
 			return;
 		for (ssize_t i = 0; i < n; i++)
-			scan_byte(&line, block[i], &result->verdict);
+			scan_byte(&line, block[i], result);
 		if (n > 0)
 			pass_on(block, (size_t)n);
 	}

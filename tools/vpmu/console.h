@@ -8,6 +8,7 @@
 struct console_result {
 	int status;       /* QEMU's exit status, 128 + signal if one ended it */
 	int verdict;      /* N of the last line "vpmu-verdict: N", -1: there was none */
+	bool failed;      /* the monitor said that it cannot go on */
 	bool timed_out;
 	bool interrupted; /* SIGINT, SIGTERM or SIGHUP ended the run */
 };

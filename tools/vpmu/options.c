@@ -81,18 +81,38 @@ static void set_memory(struct run_options *o, const char *value)
 		die(EXIT_USAGE, "--memory: %s is not between 256M and 255G", value);
 }
 
-/* LIST: event numbers of 16 bits, decimal or 0x..., separated by commas. */
+/* An event number of 16 bits, decimal or 0x...; no other base, and no leading zero. */
+static bool event_number(const char *s, uint64_t *event)
+{
+	if (s[0] == '0' && s[1] != '\0' && s[1] != 'x' && s[1] != 'X')
+		return false;
+	return parse_number(s, event) && *event <= 0xFFFF;
+}
+
+/* EVENT or FIRST-LAST; changes (word). */
+static bool event_range(char *word)
+{
+	char *dash = strchr(word, '-');
+	uint64_t first, last;
+
+	if (!dash)
+		return event_number(word, &first);
+	*dash = '\0';
+	return event_number(word, &first) && event_number(dash + 1, &last) && first <= last;
+}
+
+/* LIST: events and ranges separated by commas. */
 static bool event_list(const char *list)
 {
 	char *copy = text("%s", list), *next = copy, *word;
-	uint64_t event;
 
 	while ((word = strsep(&next, ",")) != NULL)
-		if (!parse_number(word, &event) || event > 0xFFFF)
+		if (!event_range(word))
 			return false;
 	return true;
 }
 
+/* The monitor takes one list: further ones of the same kind make it longer. */
 static void add_policy(struct run_options *o, const char *value)
 {
 	const char *list = strchr(value, ':');
@@ -100,7 +120,13 @@ static void add_policy(struct run_options *o, const char *value)
 	if ((strncmp(value, "allow:", 6) != 0 && strncmp(value, "deny:", 5) != 0) ||
 	    !event_list(list + 1))
 		bad("--policy", value, "allow:LIST or deny:LIST with event numbers up to 0xffff");
-	args_add(&o->words, text("policy=%s", value));
+	if (!o->policy) {
+		o->policy = value;
+		return;
+	}
+	if (o->policy[0] != value[0])
+		die(EXIT_USAGE, "--policy: a guest has an allow list or a deny list, not both");
+	o->policy = text("%s,%s", o->policy, list + 1);
 }
 
 static void set_switch(struct run_options *o, const char *value)
@@ -282,5 +308,7 @@ void parse_run_options(struct run_options *options, int argc, char **argv)
 		}
 		i = parse_one(options, argc, argv, i);
 	}
+	if (options->policy)
+		args_add(&options->words, text("policy=%s", options->policy));
 	check_together(options);
 }

@@ -16,6 +16,7 @@ struct run_options {
 	const char *cpu;     /* as given, e.g. "max" */
 	uint64_t cpu_count;
 	uint64_t memory;     /* bytes */
+	const char *policy;  /* NULL: none, else "allow:LIST" or "deny:LIST" */
 	struct args words;   /* for the monitor's command line, from several options */
 	const char *kernel;  /* NULL: the default guest's */
 	const char *initrd;  /* NULL: the default guest's, or none with --kernel */

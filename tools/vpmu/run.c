@@ -148,6 +148,8 @@ static int exit_status(const struct console_result *result, const struct run_opt
 	}
 	if (result->interrupted)
 		return EXIT_INTERRUPTED;
+	if (result->failed)
+		return EXIT_CANNOT;
 	if (result->verdict >= 0)
 		return result->verdict;
 	if (o->testdev)

@@ -84,6 +84,9 @@ expect 2 run --policy deny
 expect 2 run --policy deny:
 expect 2 run --policy deny:0x10000
 expect 2 run --policy deny:1,,2
+expect 2 run --policy deny:010
+expect 2 run --policy deny:3-2
+expect 2 run --policy deny:1 --policy allow:2
 expect 2 run --policy forbid:1
 expect 2 run --switch fast
 expect 2 run --arch x86
@@ -106,8 +109,8 @@ shows '-cpu neoverse-n1 -smp 2 -m 2048M'
 dry --initrd "$tmp/initrd" --append 'a,b -- c'
 shows 'addr=0x48800000,initrd='
 shows 'bootargs=console=ttyAMA0 a,,b -- c'
-dry --policy deny:0x11,8 --switch eager --stats --policy allow:0
-shows "-append 'policy=deny:0x11,8 switch=eager stats policy=allow:0'"
+dry --policy deny:0x11,8 --switch eager --stats --policy deny:0x20-0x2f
+shows "-append 'switch=eager stats policy=deny:0x11,8,0x20-0x2f'"
 dry --semihosting --qemu-arg -d --qemu-arg in_asm
 shows '-semihosting-config enable=on,target=native'
 shows '-d in_asm$'
@@ -137,6 +140,8 @@ guest 'echo "x vpmu-verdict: 3"; echo "vpmu-verdict: x"; echo "vpmu-verdict: 100
 run 7
 guest 'echo "vpmu-verdict: 300"'
 run 255
+guest 'echo "vpmu: fatal: no guest"; echo "vpmu-verdict: 0"'
+run 125
 guest 'exit 0'
 run 0
 guest 'kill -9 $$'
