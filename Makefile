@@ -34,7 +34,7 @@ bench-%:
 
 install:
 	@scripts/install-deps.sh run
-	@PREFIX="$(PREFIX)" scripts/build.sh install
+	@PREFIX="$(PREFIX)" scripts/build.sh arm64 install
 	@DESTDIR="$(DESTDIR)" meson install -C build/install
 
 clean:

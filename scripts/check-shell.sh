@@ -15,4 +15,4 @@ find . \( -path ./build -o -path ./.git \) -prune -o -type f -print |
 		case $first in
 		'#!'*/sh | '#!'*/sh\ * | '#!'*/bash | '#!'*'env bash') echo "$f" ;;
 		esac
-	done 2>/dev/null | xargs shellcheck -e SC2015,SC2012
+	done 2>/dev/null | xargs shellcheck -x -e SC2015,SC2012

@@ -19,7 +19,7 @@ run()
 		return
 	fi
 	echo "$out" | sed 's/^/  /' >&2
-	echo "not ok check/$name: $(echo "$out" | head -n 1)"
+	echo "not ok check/$name: $(echo "$out" | grep -m 1 .)"
 	status=1
 }
 
