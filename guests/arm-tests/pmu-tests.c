@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The image with the portable bodies, and those that need a second CPU. */
+/* The image with the portable bodies. */
 #include "image/run.h"
-#include "smp.h"
 #include "tests.h"
 
 const char image_name[] = "pmu-tests";
@@ -9,6 +8,5 @@ const unsigned image_level = 1;
 
 const struct suite image_suites[] = {
 	{ pmu_tests, &pmu_test_count },
-	{ smp_tests, &smp_test_count },
 	{ NULL, NULL },
 };

@@ -72,6 +72,7 @@
 	T(cycles_increase, "D13.3 PMCCNTR", PMU_EL2_TOO) \
 	T(stopped_keeps, "D13.3.2", PMU_EL2_TOO) \
 	T(retype_running, "D13.3 PMEVTYPER", PMU_EL2_TOO) \
+	T(denied_cycle_counter, "M99", PMU_EL2_TOO) \
 	T(filter_instructions, "D13.3 filtering", 0) \
 	T(filter_cycles, "D13.3 filtering", 0) \
 	T(filter_per_counter, "D13.3 filtering", 0) \

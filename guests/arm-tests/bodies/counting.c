@@ -257,3 +257,15 @@ void filter_per_counter(struct pmu_result *r)
 		 pmu_read(PMEVCNTR0_EL0) - pmu_read(PMEVCNTR1_EL0));
 	CHECK_EQ(r, "neither", pmu_read(PMEVCNTR3_EL0), 0);
 }
+
+/* A policy that hides CPU_CYCLES stops PMCCNTR too; it still reads back what was written. */
+void denied_cycle_counter(struct pmu_result *r)
+{
+	REQUIRE(r, !has_event(EVENT_CPU_CYCLES), "CPU_CYCLES is advertised");
+	start_counter(CYCLE, here(), 0x1234);
+	pmu_write(PMCR_EL0, PMCR_E | PMCR_LC);
+	pmu_run(pmu_el(), 10000);
+	CHECK_EQ(r, "PMCCNTR", pmu_read(PMCCNTR_EL0), 0x1234);
+	CHECK_EQ(r, "PMCNTENSET", pmu_read(PMCNTENSET_EL0), CYCLE_BIT);
+	CHECK_EQ(r, "PMOVS", pmu_read(PMOVSSET_EL0), 0);
+}

@@ -1,15 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-#include "smp.h"
-
+/* Two CPUs. Cycles and instructions are global to a QEMU machine, so these tests use SW_INCR. */
 #include "bodies/common.h"
 #include "image/cpu.h"
 #include "image/run.h"
 
+#define SMP_TESTS(T) \
+	T(smp_both_count, "D13.3", PMU_SMP) \
+	T(smp_registers_apart, "D13.3", PMU_SMP) \
+	T(smp_interrupt_stays, "D13.3.1", PMU_SMP) \
+	T(smp_off_on, "D13.3", PMU_SMP) \
+	T(smp_on_is_fresh, "M88", PMU_SMP)
+
+#define SMP_DECLARE(name, source, flags) void name(struct pmu_result *r);
+SMP_TESTS(SMP_DECLARE)
+#undef SMP_DECLARE
+
 #define SMP_ENTRY(name, source, flags) { #name, source, flags, name },
-const struct pmu_test smp_tests[] = { SMP_TESTS(SMP_ENTRY) };
+static const struct pmu_test tests[] = { SMP_TESTS(SMP_ENTRY) };
 #undef SMP_ENTRY
 
-const size_t smp_test_count = sizeof(smp_tests) / sizeof(smp_tests[0]);
+static const size_t test_count = sizeof(tests) / sizeof(tests[0]);
+
+const char image_name[] = "smp-tests";
+const unsigned image_level = 1;
+const struct suite image_suites[] = { { tests, &test_count }, { NULL, NULL } };
 
 #define OTHER 1u
 #define OTHER_FAILED "second CPU does not answer"
@@ -20,11 +34,11 @@ struct report {
 	unsigned interrupts;
 };
 
-static bool other_runs(void (*job)(void *argument), struct report *report)
+static bool other_runs(void (*job)(void *argument), void *argument)
 {
 	if (!cpus[OTHER].online && !secondary_on(OTHER))
 		return false;
-	return secondary_run(OTHER, job, report);
+	return secondary_run(OTHER, job, argument);
 }
 
 static void count_software(unsigned times)
@@ -131,4 +145,50 @@ void smp_off_on(struct pmu_result *r)
 	CHECK(r, OTHER_FAILED, other_runs(other_counts, &report));
 	CHECK_EQ(r, "second CPU counts again", report.value, 100);
 	CHECK_EQ(r, "first CPU", pmu_read(PMEVCNTR0_EL0), 41);
+}
+
+/* Registers that keep a pattern, and that a CPU must not find again after it was off. */
+static const struct {
+	enum pmu_reg reg;
+	uint64_t pattern;
+} marks[] = {
+	{ PMEVCNTR0_EL0, 0xa5a5a5a5 }, { PMEVCNTR1_EL0, 0x5a5a5a5a }, { PMEVTYPER0_EL0, 0x11 },
+	{ PMCCNTR_EL0, 0xa5a5a5a55a5a5a5a }, { PMCCFILTR_EL0, FILTER_P }, { PMSELR_EL0, 5 },
+	{ PMCNTENSET_EL0, 3 }, { PMINTENSET_EL1, 3 }, { PMOVSSET_EL0, CYCLE_BIT },
+	{ PMUSERENR_EL0, 0xf },
+};
+
+#define MARK_COUNT (sizeof(marks) / sizeof(marks[0]))
+
+static void leave_marks(void *unused)
+{
+	size_t i;
+
+	(void)unused;
+	pmu_quiet();
+	for (i = 0; i < MARK_COUNT; i++)
+		pmu_write(marks[i].reg, marks[i].pattern);
+}
+
+static void read_marks(void *argument)
+{
+	uint64_t *found = argument;
+	size_t i;
+
+	for (i = 0; i < MARK_COUNT; i++)
+		found[i] = pmu_read(marks[i].reg);
+}
+
+void smp_on_is_fresh(struct pmu_result *r)
+{
+	uint64_t found[MARK_COUNT];
+	size_t i;
+
+	CHECK(r, OTHER_FAILED, other_runs(leave_marks, NULL));
+	CHECK(r, "second CPU goes off", secondary_off(OTHER));
+	CHECK(r, OTHER_FAILED, other_runs(read_marks, found));
+	for (i = 0; i < MARK_COUNT; i++) {
+		r->at = marks[i].reg;
+		CHECK_EQ(r, "register after CPU_ON", found[i], 0);
+	}
 }
