@@ -26,8 +26,10 @@ if ! command -v dpkg-query >/dev/null; then
 	echo "install-deps: this is not Debian; what is needed there: $*" >&2
 	exit 0
 fi
-# An arm64 machine's own compiler has the cross compiler's name.
-[ "$(dpkg --print-architecture)" = arm64 ] || set -- "$@" gcc-aarch64-linux-gnu
+# An arm64 machine's own compiler has the cross compiler's name. Nothing is linked to the libc of
+# the cross compiler, but libfdt's header includes its <stdlib.h>.
+[ "$(dpkg --print-architecture)" = arm64 ] ||
+	set -- "$@" gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 installed()
 {
