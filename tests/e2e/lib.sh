@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: MIT
 #
 # lib.sh - what the end-to-end tests share: which QEMU, which CPU model, and how the console of a
-# guest becomes case lines. Sourced, in the project's root folder.
+# guest becomes case lines. Sourced, in the project's root folder. Every executable script beside
+# it is a suite; scripts/test.sh runs them all, and each one runs alone too.
 #
 # Every case is one line on standard output, in a form that can be counted:
 #
 #   ok SUITE/NAME            also "# deviation WORD": an accepted difference of the machine below
 #   not ok SUITE/NAME: WHY
 #   skip SUITE/NAME: WHY
+#
+# Environment: VPMU_KEEP=FOLDER keeps the consoles, VPMU_RUN_SECONDS bounds one guest,
+# VPMU_IMAGES is the folder of the images.
 
 # shellcheck disable=SC2034 # used by those who source this
 cpus=(max neoverse-n1 cortex-a57)
