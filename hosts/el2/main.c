@@ -87,8 +87,7 @@ static void feature_traps_init(void)
 		cptr &= ~BIT(8);
 	}
 	write_sysreg(cptr_el2, cptr);
-	/* SPE and TRBE: buffers are EL2's, controls trap; trace filter traps; debug is the guest's. */
-	write_sysreg(mdcr_el2, BIT(14) | BIT(19));
+	write_sysreg(mdcr_el2, MDCR_BASE);
 	isb();
 }
 

@@ -99,9 +99,15 @@ bool machine_is_guest_ram(struct range r);
 /* returns: index of the CPU with this affinity, or -1. */
 int machine_cpu_index(uint64_t affinity);
 
+/*
+ * MDCR_EL2 without the PMU's bits: SPE and the trace filter trap, SPE's and TRBE's buffers are EL2's. Debug
+ * is the guest's.
+ */
+#define MDCR_BASE (BIT(14) | BIT(19))
+
 /* ---- Options from the machine's /chosen/bootargs (options.c) ---- */
 
-#define POLICY_EVENTS_MAX 64u
+#define POLICY_RANGES 64u
 
 struct options {
 	bool stats;
@@ -109,7 +115,7 @@ struct options {
 	bool policy_given;
 	bool policy_allow;
 	unsigned int policy_count;
-	struct { uint32_t first, last; } policy[POLICY_EVENTS_MAX];
+	struct vpmu_event_range policy[POLICY_RANGES];
 };
 
 extern struct options options;

@@ -62,10 +62,9 @@ static const char *parse_policy(const char *s, const char *end)
 			if (!parse_event(&s, end, &last) || last < first)
 				return "not a range of event numbers";
 		}
-		if (options.policy_count == POLICY_EVENTS_MAX)
+		if (options.policy_count == POLICY_RANGES)
 			return "too many events";
-		options.policy[options.policy_count].first = first;
-		options.policy[options.policy_count++].last = last;
+		options.policy[options.policy_count++] = (struct vpmu_event_range){ first, last };
 		if (s < end && *s++ != ',')
 			return "event numbers are separated by commas";
 	}

@@ -1,60 +1,203 @@
 /* SPDX-License-Identifier: MIT */
-/* pmu.c - the PMU, for now open to the guest. */
+/*
+ * pmu.c - libvpmu's calls at the monitor's moments, and nothing of the PMU's own.
+ *
+ * The vCPU is loaded when its CPU starts and put when it goes off; in between every exit to EL2 is an
+ * exit of libvpmu's and every ERET an enter. A machine without a PMU has none of it.
+ */
 #include "monitor.h"
 
-void pmu_init(void)
+static struct vpmu_machine pmu_machine;
+static struct vpmu_vm vm;
+static struct vpmu_arm_model model;
+static struct vpmu_policy policy;
+
+/* A call that only a bug of the monitor's can make fail. */
+static void must(int error, const char *call)
 {
+	if (unlikely(error < 0))
+		machine_fail("%s: %s\n", call, vpmu_strerror(error));
 }
 
+static const struct vpmu_armv8_base base = { .mdcr_el2 = MDCR_BASE };
+
+static const struct vpmu_policy *chosen_policy(void)
+{
+	if (!options.policy_given)
+		return NULL;
+	policy = (struct vpmu_policy){
+		.ranges = options.policy,
+		.range_count = options.policy_count,
+		.allow_listed = options.policy_allow,
+	};
+	return &policy;
+}
+
+/* The other CPUs are off still and are taken to be like this one; vpmu_vcpu_load() checks it. */
+void pmu_init(void)
+{
+	struct vpmu_vm_config config = {
+		.size = sizeof(config),
+		.switch_kind = options.eager ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
+		.policy = chosen_policy(),
+	};
+	struct pmu *pmu = &cpus[0].pmu;
+
+	vpmu_machine_init(&pmu_machine);
+	if (vpmu_armv8_init(&pmu->hw, &base) == VPMU_ERR_UNSUPPORTED)
+		return;
+	vpmu_machine_add(&pmu_machine, &pmu->hw.hw.caps);
+	must(vpmu_arm_model_of(&pmu_machine, &model), "vpmu_arm_model_of");
+	must(vpmu_arm_vm_init(&vm, &pmu_machine, &model, &config), "vpmu_arm_vm_init");
+	for (unsigned int i = 0; i < machine.cpu_count; i++) {
+		vpmu_vcpu_init(&cpus[i].pmu.vcpu, &vm);
+		cpus[i].pmu.present = true;
+	}
+}
+
+/* Also when the CPU comes back: its PMU and the guest's are as after a reset. */
 void pmu_cpu_init(struct cpu *c)
 {
-	uint64_t n = FIELD(read_sysreg(pmcr_el0), 11, 5);
+	struct pmu *pmu = &c->pmu;
 
-	(void)c;
-	write_sysreg(mdcr_el2, read_sysreg(mdcr_el2) | n | BIT(17));
+	if (!pmu->present)
+		return;
+	must(vpmu_armv8_init(&pmu->hw, &base), "vpmu_armv8_init");
+	must(vpmu_cpu_init(&pmu->cpu, c->index, &pmu->hw.hw), "vpmu_cpu_init");
+	must(vpmu_vcpu_reset(&pmu->vcpu), "vpmu_vcpu_reset");
+	must(vpmu_vcpu_load(&pmu->vcpu, &pmu->cpu), "vpmu_vcpu_load");
 }
 
 void pmu_cpu_off(struct cpu *c)
 {
-	(void)c;
+	if (c->pmu.present)
+		must(vpmu_vcpu_put(&c->pmu.vcpu), "vpmu_vcpu_put");
 }
 
 void pmu_exit(struct cpu *c)
 {
-	(void)c;
+	if (likely(c->pmu.present))
+		must(vpmu_vcpu_exit(&c->pmu.vcpu, 0), "vpmu_vcpu_exit");
 }
 
 void pmu_enter(struct cpu *c)
 {
-	(void)c;
+	if (likely(c->pmu.present))
+		must(vpmu_vcpu_enter(&c->pmu.vcpu, 0), "vpmu_vcpu_enter");
+}
+
+static bool guest_at_el0(void)
+{
+	return (read_sysreg(spsr_el2) & (PSR_A32 | PSR_MODE_MASK)) == PSR_MODE_EL0T;
+}
+
+static enum pmu_outcome outcome(int answer)
+{
+	switch (answer) {
+	case VPMU_HANDLED:
+		return PMU_HANDLED;
+	case VPMU_FAULT_UNDEF:
+		return PMU_UNDEF;
+	case VPMU_FAULT_EL1_TRAP:
+		return PMU_EL1_TRAP;
+	}
+	must(answer, "vpmu_arm_access");
+	return PMU_NOT_MINE;
 }
 
 enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 {
-	(void)c;
-	(void)r;
-	(void)esr;
-	return PMU_NOT_MINE;
+	unsigned int rt = (unsigned int)FIELD(esr, 5, 5);
+	struct vpmu_arm_access access = {
+		.reg = (uint32_t)esr & VPMU_ARM_SYSREG_MASK,
+		.el = guest_at_el0() ? 0 : 1,
+		.write = !(esr & BIT(0)),
+		.value = regs_get(r, rt),
+	};
+	enum pmu_outcome result;
+
+	if (!c->pmu.present)
+		return PMU_NOT_MINE;
+	result = outcome(vpmu_arm_access(&c->pmu.vcpu, &access));
+	if (result != PMU_NOT_MINE)
+		c->exits[EXIT_PMU]++;
+	if (result == PMU_HANDLED && !access.write)
+		regs_set(r, rt, access.value);
+	return result;
 }
 
 bool pmu_irq(struct cpu *c)
 {
-	(void)c;
-	return true;
+	if (c->pmu.present && vpmu_cpu_pmi(&c->pmu.cpu) == VPMU_PMI_GUEST)
+		return true;
+	c->pmu.late++;
+	return false;
 }
 
 void pmu_skipped(struct cpu *c)
 {
-	(void)c;
+	if (c->pmu.present)
+		must(vpmu_count(&c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1), "vpmu_count");
 }
 
 uint64_t pmu_dfr0(struct cpu *c, uint64_t host)
 {
-	(void)c;
-	return host;
+	return c->pmu.present ? vpmu_arm_dfr0(&vm, host) : host;
+}
+
+/* ---- Statistics ---- */
+
+static const char *const reasons[] = {
+	[VPMU_REACH_FINE_TRAPS] = "control-trapped values-direct (fine-grained traps)",
+	[VPMU_REACH_OPEN] = "all-direct (no fine-grained traps, nothing to enforce)",
+	[VPMU_REACH_POLICY] = "all-trapped (no fine-grained traps, a policy to enforce)",
+	[VPMU_REACH_SHAPE] = "all-trapped (the guest's PMU is not the machine's)",
+};
+
+static const char *const counter_states[] = {
+	[VPMU_COUNTER_STOPPED] = "stopped",
+	[VPMU_COUNTER_COUNTING] = "counting",
+	[VPMU_COUNTER_DENIED] = "denied",
+	[VPMU_COUNTER_UNSUPPORTED] = "unsupported",
+};
+
+static void print_counters(unsigned int cpu, struct vpmu_vcpu *v)
+{
+	for (unsigned int i = 0; i < VPMU_COUNTER_MAX; i++) {
+		struct vpmu_counter_status s;
+
+		if (vpmu_vcpu_counter(v, i, &s) < 0 || s.state == VPMU_COUNTER_ABSENT)
+			continue;
+		console_printf("vpmu: cpu%u counter%u %s selector 0x%lx value %lu\n", cpu, i,
+			       counter_states[s.state], s.selector, s.value);
+	}
 }
 
 void pmu_stats(struct cpu *c)
 {
-	(void)c;
+	const struct vpmu_vcpu_stats *s = vpmu_vcpu_stats(&c->pmu.vcpu);
+	const struct { const char *name; uint64_t value; } rows[] = {
+		{ "enters", s->enters },
+		{ "enters.quiet", s->quiet },
+		{ "enters.resumed", s->resumed },
+		{ "loads", s->loads },
+		{ "saves", s->saves },
+		{ "probes", s->probes },
+		{ "switch_accesses", s->switch_accesses },
+		{ "trapped_reads", s->trapped_reads },
+		{ "trapped_writes", s->trapped_writes },
+		{ "trap_accesses", s->trap_accesses },
+		{ "faults", s->faults },
+		{ "pmi_taken", s->pmi_taken },
+		{ "pmi_late", c->pmu.late },
+		{ "emulated_counted", s->emulated_counted },
+	};
+
+	if (!c->pmu.present)
+		return;
+	console_printf("vpmu: cpu%u pmu.reach %s\n", c->index,
+		       reasons[vpmu_vcpu_reach_reason(&c->pmu.vcpu)]);
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		console_printf("vpmu: cpu%u pmu.%s %lu\n", c->index, rows[i].name, rows[i].value);
+	print_counters(c->index, &c->pmu.vcpu);
 }

@@ -8,13 +8,20 @@
 
 #include <vpmu/arm.h>
 
+#include <armv8.h>
+
 struct cpu;
 struct regs;
 
 enum pmu_outcome { PMU_NOT_MINE, PMU_HANDLED, PMU_UNDEF, PMU_EL1_TRAP };
 
+/* One CPU: its PMU, and the PMU of the vCPU that is always on it. */
 struct pmu {
-	uint64_t mdcr;
+	bool present;
+	struct vpmu_vcpu vcpu;
+	struct vpmu_cpu cpu;
+	struct vpmu_armv8 hw;
+	uint64_t late;               /* PPI 23 that no overflow of the guest explains */
 };
 
 /* Once, before any CPU enters the guest. */
