@@ -3,7 +3,7 @@
 #
 # build.sh - sets up and compiles build folders below build/.
 #
-# usage: build.sh NAME...
+# usage: build.sh [NAME...]     without a name: only looks whether it may write
 #
 #   host     library, command and tests for this machine, gcc
 #   clang    the same with clang
@@ -14,17 +14,14 @@ set -eu
 
 cd "$(dirname "$0")/.."
 
-# Ninja's messages about files it may not replace do not name the cause.
+# Said early: what tools print about files they may not replace does not name the cause.
 mine()
 {
-	mkdir -p build
-	for d in build "build/$1"; do
-		[ ! -e "$d" ] || [ -w "$d" ] || {
-			echo "build.sh: $d belongs to $(stat -c %U "$d"), and $(id -un) may not write there." >&2
-			echo "build.sh: remove it (sudo rm -rf $d) or work in a checkout of your own." >&2
-			exit 1
-		}
-	done
+	[ ! -e "$1" ] || [ -w "$1" ] || {
+		echo "build.sh: $1 belongs to $(stat -c %U "$1"), and $(id -un) may not write there." >&2
+		echo "build.sh: remove it (sudo rm -rf $1) or work in a checkout of your own." >&2
+		exit 1
+	}
 }
 
 setup()
@@ -45,8 +42,10 @@ setup()
 }
 
 export CC=gcc
+mine build
+mkdir -p build
 for name; do
-	mine "$name"
+	mine "build/$name"
 	case $name in
 	host) setup host ;;
 	clang)

@@ -38,9 +38,9 @@ target()
 		stdalign.h | stdnoreturn.h) echo free ;;
 	libfdt*.h | fdt.h) echo fdt ;;
 	*)
-		# Beside the file (a freestanding host may bring its own <string.h>), then, for a
-		# quoted one, what an include path can reach: in the same part first.
-		found=$(find "$here/$2" 2>/dev/null || true)
+		# Beside the file (a freestanding host may bring its own <string.h>); then what an
+		# include path reaches: backends, and for a quoted one anything, its own part first.
+		found=$(find "$here/$2" 2>/dev/null || find hardware -name "$2" 2>/dev/null || true)
 		if [ -z "$found" ] && [ "$3" = '"' ]; then
 			found=$(find "${here%%/*}" ./* -path ./build -prune -o -path "*/$2" -print | head -n 1)
 		fi

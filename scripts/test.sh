@@ -90,7 +90,7 @@ full()
 	done
 }
 
-mkdir -p build
+scripts/build.sh
 : >"$cases"
 quick
 [ "$what" = check ] || full
