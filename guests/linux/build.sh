@@ -15,6 +15,7 @@
 #              VPMU_GUEST_SUITE  Debian suite of the guest (default: bookworm)
 #              CC, CROSS         host compiler, prefix of the arm64 compiler
 set -eu
+umask 022 # the images are the same whatever the user has
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
