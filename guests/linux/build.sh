@@ -137,14 +137,15 @@ flock 8
 fetch
 stamp=$out/made-from
 [ "$kvm" = no ] || stamp=$out/made-from-kvm
-if [ -r "$stamp" ] && fingerprint $kvm | cmp -s - "$stamp"; then
-	exit 0
-fi
-
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 rm -rf "$out"/work.*
 mkdir -p "$work"
+fingerprint $kvm >"$work/made-from"
+if cmp -s "$work/made-from" "$stamp"; then
+	exit 0
+fi
+
 say "kernel, loop program, initramfs"
 make_kernel
 compile
@@ -157,7 +158,7 @@ if [ "$kvm" = yes ]; then
 	mv "$work/kvm-host.cpio.gz" "$out/"
 fi
 mv "$work/Image" "$work/initramfs.cpio.gz" "$out/"
-fingerprint $kvm >"$stamp"
+mv "$work/made-from" "$stamp"
 # The plain images are the same bytes, made with or without the KVM host.
 fingerprint no >"$out/made-from"
 say "$(cd "$out" && du -h --apparent-size Image initramfs.cpio.gz | tr '\t\n' '  ')"
