@@ -283,12 +283,25 @@ static void count_event(struct model_pmu *pmu, unsigned int i, uint64_t n, unsig
 	chain(pmu, i, advance(pmu, i, n), el);
 }
 
-static void happen(struct model_pmu *pmu, uint32_t event, uint64_t n, unsigned int el)
+/* The counters whose enables and filters let them count at (el), whatever their event. */
+static uint64_t counting_at(const struct model_pmu *pmu, unsigned int el)
 {
-	if (n == 0 || !event_exists(pmu, event))
+	uint64_t mask = 0;
+
+	for (unsigned int i = 0; i < pmu->config.counters; i++) {
+		if (model_counts(pmu, i, el))
+			mask |= BIT(i);
+	}
+	return mask;
+}
+
+static void happen(struct model_pmu *pmu, uint64_t counting, uint32_t event, uint64_t n,
+		   unsigned int el)
+{
+	if (n == 0 || !counting || !event_exists(pmu, event))
 		return;
 	for (unsigned int i = 0; i < pmu->config.counters; i++) {
-		if (counts_event(pmu, i, event, el))
+		if (counting >> i & 1 && (pmu->pmevtyper[i] & 0xFFFF) == event)
 			count_event(pmu, i, n, el);
 	}
 }
@@ -312,11 +325,13 @@ static void cycles(struct model_pmu *pmu, uint64_t n, unsigned int el)
 
 void model_retire(struct model_pmu *pmu, unsigned int el, const struct model_events *events)
 {
-	happen(pmu, MODEL_EVENT_INST_RETIRED, events->instructions, el);
-	happen(pmu, MODEL_EVENT_CPU_CYCLES, events->cycles, el);
+	uint64_t counting = counting_at(pmu, el);
+
+	happen(pmu, counting, MODEL_EVENT_INST_RETIRED, events->instructions, el);
+	happen(pmu, counting, MODEL_EVENT_CPU_CYCLES, events->cycles, el);
 	cycles(pmu, events->cycles, el);
 	for (size_t i = 0; i < events->other_count; i++)
-		happen(pmu, events->others[i].event, events->others[i].n, el);
+		happen(pmu, counting, events->others[i].event, events->others[i].n, el);
 }
 
 static void software_increment(struct model_pmu *pmu, uint64_t which, unsigned int el)
