@@ -132,3 +132,22 @@ static const struct fine_trap {
 	{ PMMIR_EL1, 22, 0 },
 	{ PMEVCNTR0_EL0, 12, 12 }, { PMEVTYPER0_EL0, 13, 13 },
 };
+
+/*
+ * RULES A7: instructions that the hardware counts at EL1 for one iteration of a loop of four, of
+ * which one enters EL2 and is skipped there. A trapped instruction does not complete (HVC does),
+ * but QEMU counts it; where the register does not end a translation block, QEMU counts the whole
+ * block at the trap and its remainder again afterwards.
+ */
+static const struct trapped_row {
+	void (*loop)(uint64_t n, uint64_t fid);
+	uint64_t hcr, mdcr;
+	uint64_t arm, qemu;
+} trapped_rows[] = {
+	{ hvc_loop, 0, 0, 4, 4 },
+	{ type_loop, 0, 0, 4, 4 },
+	{ type_loop, 0, MDCR_TPM, 3, 4 },
+	{ smc_loop, HCR_TSC, 0, 3, 4 },
+	{ id_loop, 0, 0, 4, 4 },
+	{ id_loop, 0, MDCR_TPM, 3, 6 },
+};

@@ -5,6 +5,20 @@
 #include "bodies/common.h"
 #include "image/cpu.h"
 #include "image/run.h"
+#include "nsh/loops.h"
+
+#define MDCR_TPMCR BIT(5)
+#define MDCR_TPM BIT(6)
+#define MDCR_HPME BIT(7)
+#define MDCR_HPMD BIT(17)
+#define MDCR_HCCD BIT(23)
+
+#define HCR_IMO BIT(4)
+#define HCR_TSC BIT(19)
+#define HCR_RW BIT(31)
+
+void window(uint64_t mdcr_on, uint64_t pmcr_on, uint64_t mdcr_off, uint64_t pmcr_off, uint64_t n);
+
 #include "expected.h"
 
 #define MATRIX_ENTRY(name, source, flags) { #name, source, flags, name },
@@ -17,15 +31,7 @@ const char image_name[] = "el2-matrix";
 const unsigned image_level = 2;
 const struct suite image_suites[] = { { tests, &test_count }, { NULL, NULL } };
 
-void window(uint64_t mdcr_on, uint64_t pmcr_on, uint64_t mdcr_off, uint64_t pmcr_off, uint64_t n);
-
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
-
-#define MDCR_TPMCR BIT(5)
-#define MDCR_TPM BIT(6)
-#define MDCR_HPME BIT(7)
-#define MDCR_HPMD BIT(17)
-#define MDCR_HCCD BIT(23)
 
 #define HPMN 2u
 #define RANGE1 0u	/* a counter below HPMN, and one above */
@@ -443,5 +449,51 @@ void matrix_fine_traps(struct pmu_result *r)
 	for (i = 0; i < ROWS(fine_traps); i++) {
 		CHECKED(r, check_fine_trap(r, &fine_traps[i], false));
 		CHECKED(r, check_fine_trap(r, &fine_traps[i], true));
+	}
+}
+
+struct loop_call {
+	void (*loop)(uint64_t n, uint64_t fid);
+	uint64_t n;
+};
+
+static uint64_t run_loop(uint64_t argument)
+{
+	const struct loop_call *call = (const struct loop_call *)(uintptr_t)argument;
+
+	trap_expect();
+	call->loop(call->n, PSCI_VERSION);
+	trap_end();
+	return 0;
+}
+
+/* What counter 0 counts at EL1 for n iterations; EL2 is not counted. */
+static uint64_t loop_counts(const struct trapped_row *row, uint64_t n)
+{
+	struct loop_call call = { row->loop, n };
+	uint64_t before = pmu_read(PMEVCNTR0_EL0);
+
+	sysreg_write("hcr_el2", HCR_RW | HCR_IMO | row->hcr);
+	mdcr_write(counter_count() | row->mdcr);
+	at_el1(run_loop, (uintptr_t)&call);
+	mdcr_reset();
+	sysreg_write("hcr_el2", HCR_RW | HCR_IMO);
+	return pmu_read(PMEVCNTR0_EL0) - before;
+}
+
+void matrix_trapped_instructions(struct pmu_result *r)
+{
+	uint64_t once;
+	size_t i;
+
+	REQUIRE(r, has_event(EVENT_INST_RETIRED), "INST_RETIRED is not advertised");
+	start_counter(0, EVENT_INST_RETIRED, 0);
+	pmu_write(PMCR_EL0, PMCR_E | PMCR_LC);
+	for (i = 0; i < ROWS(trapped_rows); i++) {
+		r->at = i;
+		once = loop_counts(&trapped_rows[i], 1000);
+		CHECKED(r, expect(r, "instructions of 1000 iterations",
+				  loop_counts(&trapped_rows[i], 2000) - once,
+				  1000 * trapped_rows[i].arm, 1000 * trapped_rows[i].qemu));
 	}
 }

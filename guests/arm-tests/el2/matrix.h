@@ -25,7 +25,8 @@
 	T(matrix_latency_shadow, "arm.md 11.5", PMU_EL2_TOO) \
 	T(matrix_chain, "arm.md 11.6", PMU_EL2_TOO) \
 	T(matrix_syndromes, "arm.md 11.7", PMU_EL2_TOO) \
-	T(matrix_fine_traps, "arm.md 3.2", PMU_EL2_TOO)
+	T(matrix_fine_traps, "arm.md 3.2", PMU_EL2_TOO) \
+	T(matrix_trapped_instructions, "RULES A7", PMU_EL2_TOO)
 
 #define MATRIX_DECLARE(name, source, flags) void name(struct pmu_result *r);
 MATRIX_TESTS(MATRIX_DECLARE)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loops that enter EL2 once per iteration and retire LOOP_INSTRUCTIONS (probe.c) each time, plus
+ * Loops that enter EL2 once per iteration and retire LOOP_INSTRUCTIONS (loops.h) each time, plus
  * a constant. void NAME(uint64_t n, uint64_t fid), n > 0. x4-x17 belong to the called by SMCCC.
  */
 	.macro	loop name, instruction
@@ -20,4 +20,5 @@
 	.text
 	loop	hvc_loop, "hvc #0"
 	loop	smc_loop, "smc #0"
+	loop	type_loop, "msr pmevtyper1_el0, xzr"
 	loop	id_loop, "mrs x1, pmceid0_el0"

@@ -9,6 +9,7 @@
 #include "bodies/common.h"
 #include "image/cpu.h"
 #include "image/run.h"
+#include "loops.h"
 
 #define PROBE_TESTS(T) \
 	T(nsh_spin_instructions, "RULES A4", 0) \
@@ -32,11 +33,6 @@ const char image_name[] = "nsh-probe";
 const unsigned image_level = 1;
 const struct suite image_suites[] = { { tests, &test_count }, { NULL, NULL } };
 
-void hvc_loop(uint64_t n, uint64_t fid);
-void smc_loop(uint64_t n, uint64_t fid);
-void id_loop(uint64_t n, uint64_t fid);
-
-#define LOOP_INSTRUCTIONS 4u	/* per iteration, in loops.S */
 #define SPIN_ITERATIONS 10000u	/* at EL2, at least one instruction each */
 #define ROUNDS 1000u
 
@@ -151,10 +147,10 @@ void nsh_hypercalls(struct pmu_result *r)
 		check_loop(r, hvc_loop);
 }
 
-/* A read that a monitor may trap and emulate counts once, as it does where it does not trap. */
+/* A write that a monitor may trap and emulate counts once, as it does where it does not trap. */
 void nsh_traps(struct pmu_result *r)
 {
 	REQUIRE(r, has_event(EVENT_INST_RETIRED), NO_INSTRUCTIONS);
 	REQUIRE(r, !leak_expected(), "nothing traps on this machine");
-	check_loop(r, id_loop);
+	check_loop(r, type_loop);
 }
