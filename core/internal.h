@@ -59,6 +59,8 @@ struct vpmu_arch {
 	 */
 	uint64_t (*add)(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, bool user,
 			uint64_t n);
+	/* Counters that an overflow of one in (mask) may carry into. */
+	uint64_t (*carries)(const struct vpmu_vm *vm, const struct vpmu_state *s, uint64_t mask);
 	/* User access value for the hardware while everything is intercepted (RULES A6). */
 	uint64_t (*closed_user)(const struct vpmu_state *s);
 	/* Would direct access show the guest exactly its own PMU on this hardware? */

@@ -218,6 +218,7 @@ static void save_selectors(struct vpmu_vcpu *v)
 	struct vpmu_cpu *cpu = v->cpu;
 	uint64_t rest = v->vm->counters & cpu->hw->caps.selectable;
 
+	v->counts_known = false;
 	while (rest) {
 		unsigned int i = vpmu_mask_next(&rest);
 

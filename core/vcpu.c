@@ -68,6 +68,7 @@ int vpmu_vcpu_reset(struct vpmu_vcpu *v)
 	if (v->cpu)
 		return VPMU_ERR_STATE;
 	v->vm->arch->reset(v->vm, &v->state);
+	v->counts_known = false;
 	v->busy = false;
 	return 0;
 }
@@ -176,6 +177,7 @@ int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting)
 		/* Selectors in the hardware obey the old one: load them again, filtered anew. */
 		v->vm->sw->evict(v, 0);
 		v->reason = reason_of(v);
+		v->counts_known = false;
 	}
 	vpmu_cpu_poll(v->cpu);
 	atomic_store_explicit(&v->vm->ran, 1, memory_order_relaxed);
@@ -257,6 +259,8 @@ struct vpmu_change vpmu_vcpu_change(const struct vpmu_vcpu *v)
 
 void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change)
 {
+	if (change->selectors)
+		v->counts_known = false;
 	if (vpmu_vcpu_is_resident(v)) {
 		v->vm->sw->push(v, change);
 		return;
@@ -267,7 +271,7 @@ void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change)
 }
 
 /* Counters that count (event) in ring (user) as far as selector and policy go. */
-static uint64_t counting(const struct vpmu_vcpu *v, enum vpmu_event_class event, bool user)
+static uint64_t selecting(const struct vpmu_vcpu *v, enum vpmu_event_class event, bool user)
 {
 	const struct vpmu_policy *policy = atomic_load_explicit(&v->policy, memory_order_relaxed);
 	const struct vpmu_arch *arch = v->vm->arch;
@@ -285,12 +289,26 @@ static uint64_t counting(const struct vpmu_vcpu *v, enum vpmu_event_class event,
 	return mask;
 }
 
+/* The same from memory, as long as no selector changed: most exits of most guests (M124). */
+static uint64_t counting(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user)
+{
+	if (v->in_hw & VPMU_ITEM_SELECTORS) {
+		vpmu_vcpu_pull(v, VPMU_ITEM_SELECTORS, 0);
+		return selecting(v, event, user);
+	}
+	if (!v->counts_known) {
+		v->counts[0] = selecting(v, event, false);
+		v->counts[1] = selecting(v, event, true);
+		v->counts_known = true;
+	}
+	return v->counts[user];
+}
+
 static void count(struct vpmu_vcpu *v, uint64_t mask, bool user, uint64_t n)
 {
 	struct vpmu_change change;
 
-	/* A carry may chain into the next counter. */
-	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, (mask | mask << 1) & v->vm->counters);
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, mask | v->vm->arch->carries(v->vm, &v->state, mask));
 	change = vpmu_vcpu_change(v);
 	while (mask) {
 		change.values |=
@@ -300,20 +318,27 @@ static void count(struct vpmu_vcpu *v, uint64_t mask, bool user, uint64_t n)
 	vpmu_vcpu_push(v, &change);
 }
 
-int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n)
+static void count_selected(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n)
 {
-	uint64_t mask;
+	uint64_t mask = counting(v, event, user);
 
-	if (v->in_guest)
-		return VPMU_ERR_STATE;
-	vpmu_vcpu_pull(v, VPMU_ITEM_SELECTORS, 0);
-	mask = counting(v, event, user);
 	if (!mask)
-		return 0;
+		return;
 	vpmu_vcpu_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
 	mask &= v->vm->arch->active(v->vm, &v->state);
 	if (mask)
 		count(v, mask, user, n);
+}
+
+int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n)
+{
+	uint64_t before = v->cpu ? v->cpu->hw->accesses : 0;
+
+	if (v->in_guest)
+		return VPMU_ERR_STATE;
+	count_selected(v, event, user, n);
+	if (v->cpu)
+		v->stats.trap_accesses += v->cpu->hw->accesses - before;
 	return 0;
 }
 
@@ -337,6 +362,7 @@ int vpmu_vcpu_set_state(struct vpmu_vcpu *v, const struct vpmu_state *in)
 	if (!v->vm->arch->valid(v->vm, in))
 		return VPMU_ERR_PARAM;
 	v->state = *in;
+	v->counts_known = false;
 	judge(v);
 	return 0;
 }

@@ -79,8 +79,7 @@ void vpmu_arm_write_swinc(struct arm_access *a, uint64_t value)
 	struct vpmu_vcpu *v = a->v;
 	uint64_t mask = value & ~CYCLE_BIT & v->vm->arch->active(v->vm, &v->state);
 
-	/* CHAIN may carry into the next counter. */
-	vpmu_vcpu_pull(v, 0, (mask | mask << 1) & v->vm->counters);
+	vpmu_vcpu_pull(v, 0, mask | v->vm->arch->carries(v->vm, &v->state, mask));
 	while (mask) {
 		unsigned int i = vpmu_mask_next(&mask);
 		uint64_t selector = v->state.selector[i];

@@ -137,6 +137,21 @@ static uint64_t overflow_mask(const struct vpmu_state *s, unsigned int i)
 	return i == VPMU_ARM_CYCLE || s->global & PMCR_LP ? UINT64_MAX : UINT32_MAX;
 }
 
+/* Both of a pair are in one range: HPMN is N. */
+static uint64_t arm_carries(const struct vpmu_vm *vm, const struct vpmu_state *s, uint64_t mask)
+{
+	uint64_t rest = mask << 1 & vm->counters & ~CYCLE_BIT;
+	uint64_t odd = 0;
+
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		if (event_of(i, s->selector[i]) == EVENT_CHAIN)
+			odd |= VPMU_BIT(i);
+	}
+	return odd;
+}
+
 /* Does the CHAIN event that an overflow of (i) in ring (user) generates count in (i) + 1? */
 static bool chains(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigned int i, bool user)
 {
@@ -267,6 +282,7 @@ static const struct vpmu_arch arm_arch = {
 	.filter = arm_filter,
 	.matches = arm_matches,
 	.add = vpmu_arm_add,
+	.carries = arm_carries,
 	.closed_user = arm_closed_user,
 	.shape_is = arm_shape_is,
 	.identity_is = arm_identity_is,

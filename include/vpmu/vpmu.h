@@ -171,7 +171,7 @@ struct vpmu_vcpu_stats {
 	uint64_t switch_accesses;    /* PMU register accesses spent in all of these */
 	uint64_t trapped_reads;
 	uint64_t trapped_writes;
-	uint64_t trap_accesses;      /* PMU register accesses spent in trapped accesses */
+	uint64_t trap_accesses;      /* PMU register accesses spent in them and in vpmu_count() */
 	uint64_t faults;
 	uint64_t pmi_taken;
 	uint64_t emulated_counted;   /* events given to vpmu_count() that reached a counter */
@@ -192,6 +192,8 @@ struct vpmu_vcpu {
 	struct vpmu_state state;     /* the guest's view; members listed in in_hw are stale */
 	uint32_t in_hw;              /* state items whose truth is in the hardware */
 	uint64_t in_hw_counters;     /* counters whose value is */
+	uint64_t counts[2];          /* counters that select instructions, in ring 0 (kernel), 1 (user) */
+	bool counts_known;           /* no selector or policy changed since */
 	bool busy;                   /* not quiet, judged on state when nothing is in the hardware */
 	bool in_guest;
 	uint64_t may_differ;         /* counters that are not at selector 0 and value 0 since then */
@@ -331,7 +333,8 @@ enum vpmu_event_class { VPMU_EVENT_INSTRUCTIONS };
 /*
  * vpmu_count() - the hypervisor executed (n) events of the guest's in ring (user) itself. They count in
  * the counters that select them, subject to enables, filters and policy, with overflow (RULES A7). Free
- * unless a counter selects the event; then at most 3 PMU register accesses and 2 per such counter.
+ * unless a counter selects the event; then at most 3 PMU register accesses and 2 per such counter, and
+ * where the guest selects events untrapped one per counter it has.
  * returns: 0; VPMU_ERR_STATE: the guest runs (LIVE).
  * Context: [vcpu]; [cpu] while it is loaded. Between exit and enter. For a trapped access, before
  * vpmu_arm_access(): the instruction counts under the enables it was executed with.
