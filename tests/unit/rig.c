@@ -237,19 +237,26 @@ static bool denied(const struct rig_vcpu *g, unsigned int i)
 }
 
 /* V4: the hardware counts a subset of what the guest asks for. */
+static void check_selector(struct rig *r, const struct rig_cpu *c, const struct rig_vcpu *g,
+			   unsigned int i)
+{
+	uint64_t hw = hw_selector(c, i);
+
+	if (denied(g, i) && (model_counts(&c->pmu, i, 0) || model_counts(&c->pmu, i, 1)))
+		rig_fail(r, "LIVE: denied selector %u is %#llx", i, (unsigned long long)hw);
+	if (r->hostile)
+		return;
+	if (hw & MODEL_FILTER_NSH)
+		rig_fail(r, "LIVE: selector %u has NSH", i);
+	if (i >= g->bare.config.counters && i != CYCLE)
+		rig_fail(r, "LIVE: counter %u is not the guest's", i);
+}
+
 static void check_live(struct rig *r, const struct rig_cpu *c, const struct rig_vcpu *g)
 {
 	for (unsigned int i = 0; i < 32; i++) {
-		uint64_t hw = hw_selector(c, i);
-
-		if (!hw_counter(c, i) || !(c->pmu.pmcnten >> i & 1) || r->hostile)
-			continue;
-		if (hw & MODEL_FILTER_NSH)
-			rig_fail(r, "LIVE: selector %u has NSH", i);
-		if (denied(g, i) && ~hw & (MODEL_FILTER_P | MODEL_FILTER_U))
-			rig_fail(r, "LIVE: denied selector %u is %#llx", i, (unsigned long long)hw);
-		if (i >= g->bare.config.counters && i != CYCLE)
-			rig_fail(r, "LIVE: counter %u is not the guest's", i);
+		if (hw_counter(c, i) && c->pmu.pmcnten >> i & 1)
+			check_selector(r, c, g, i);
 	}
 	if (model_interrupt(&c->pmu) != model_interrupt(&g->bare) && !r->hostile)
 		rig_fail(r, "LIVE: the line is %d", model_interrupt(&c->pmu));
