@@ -232,11 +232,6 @@ static void inject(struct cpu *c, uint32_t intid, uint64_t lr)
 
 /* ---- Forwarding ---- */
 
-void gic_inject_pmi(struct cpu *c)
-{
-	inject(c, PPI_PMU, make_pmi_lr(c));
-}
-
 /* The guest's overflow interrupt stays active in the hardware, so that it cannot storm. */
 static void forward_pmi(struct cpu *c)
 {
@@ -247,7 +242,7 @@ static void forward_pmi(struct cpu *c)
 		return;
 	}
 	if (c->pmi_enabled)
-		gic_inject_pmi(c);
+		inject(c, PPI_PMU, make_pmi_lr(c));
 	else
 		c->pmi_held = true;
 }
@@ -315,9 +310,22 @@ struct lr_word gic_lr_word(struct cpu *c, unsigned int word)
 	return w;
 }
 
+uint32_t gic_level_triggered(struct cpu *c, unsigned int word)
+{
+	uint32_t level = 0;
+
+	for (uint32_t i = 0; i < 32; i++) {
+		uint32_t config = gic_read(gic_bank(c, word), GIC_ICFGR + 8 * word + i / 16 * 4);
+
+		if (!(config & 2u << i % 16 * 2))
+			level |= 1u << i;
+	}
+	return level;
+}
+
 static bool is_edge(struct cpu *c, uint32_t intid)
 {
-	return gic_read(gic_bank(c, intid / 32), GIC_ICFGR + intid / 16 * 4) & 2u << intid % 16 * 2;
+	return !(gic_level_triggered(c, intid / 32) & 1u << intid % 32);
 }
 
 /* It was pending with the guest and no longer is: what becomes of it in the hardware? */

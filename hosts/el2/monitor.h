@@ -272,11 +272,10 @@ void gic_cpu_init(struct cpu *c);
 void gic_cpu_off(struct cpu *c);
 /* Forwards the acknowledged interrupt. */
 void gic_forward(struct cpu *c, uint32_t intid);
-/* Injects PPI 23, which is active in the hardware and held. */
-void gic_inject_pmi(struct cpu *c);
 /* Of INTIDs 32 * word .. + 31: those pending, active in this CPU's list registers or overflow list. */
 struct lr_word { uint32_t pending, active; };
 struct lr_word gic_lr_word(struct cpu *c, unsigned int word);
+uint32_t gic_level_triggered(struct cpu *c, unsigned int word);
 /*
  * Takes back what is only pending from the guest: (mask) of (word) leaves the list registers, becomes
  * inactive in the hardware and, with (again), pending there if it is edge-triggered.

@@ -168,6 +168,11 @@ static void trap_sysreg(struct cpu *c, struct regs *r, uint64_t esr)
 		.write = !(esr & BIT(0)),
 	};
 
+	/* Ours first: for libvpmu "not a PMU register" is the longest answer. */
+	if (emulate(c, r, a)) {
+		skip_instruction(c);
+		return;
+	}
 	switch (pmu_trap(c, r, esr)) {
 	case PMU_HANDLED:
 		skip_instruction(c);
@@ -180,10 +185,6 @@ static void trap_sysreg(struct cpu *c, struct regs *r, uint64_t esr)
 		return;
 	case PMU_NOT_MINE:
 		break;
-	}
-	if (emulate(c, r, a)) {
-		skip_instruction(c);
-		return;
 	}
 	c->exits[EXIT_SYSREG]++;
 	guest_complaint("system register is not there (ISS, write)", esr & 0x1FFFFFF, a.write);

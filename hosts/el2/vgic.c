@@ -57,13 +57,27 @@ static uint32_t read_enable(struct bank *b, unsigned int word)
 	return word || !b->cpu->pmi_enabled ? value : value | 1u << PPI_PMU;
 }
 
+/* PPI 23 was taken while the guest had it disabled: let the hardware have it again. */
+static void release_held_pmi(struct bank *b)
+{
+	if (!b->cpu->pmi_held)
+		return;
+	b->cpu->pmi_held = false;
+	gic_write(b->base, GIC_ICACTIVER, 1u << PPI_PMU);
+}
+
+/*
+ * A level that went down again while its interrupt was waiting in a list register is no longer pending. So
+ * level-triggered ones are handed back, and the hardware says what is; one that is still up comes again at once.
+ */
 static uint32_t read_pending(struct bank *b, unsigned int word)
 {
-	uint32_t value = gic_read(b->base, GIC_ISPENDR + 4 * word) | lr_state(b, word).pending;
-
-	if (!word && b->cpu->pmi_held)
-		value |= 1u << PPI_PMU;
-	return value & guest_mask(word);
+	if (is_local(b)) {
+		gic_withdraw(b->cpu, word, gic_level_triggered(b->cpu, word), false);
+		if (!word)
+			release_held_pmi(b);
+	}
+	return (gic_read(b->base, GIC_ISPENDR + 4 * word) | lr_state(b, word).pending) & guest_mask(word);
 }
 
 /* What is pending with the guest is active in the hardware; the guest must not see that. */
@@ -92,16 +106,12 @@ static void write_group(struct bank *b, unsigned int word, uint32_t value)
 
 static void write_enable(struct bank *b, unsigned int word, uint32_t value)
 {
-	struct cpu *c = b->cpu;
-
 	gic_write(b->base, GIC_ISENABLER + 4 * word, value & physical_mask(word));
 	if (word || !(value & 1u << PPI_PMU))
 		return;
-	c->pmi_enabled = true;
-	if (c->pmi_held && is_local(b)) {
-		c->pmi_held = false;
-		gic_inject_pmi(c);
-	}
+	b->cpu->pmi_enabled = true;
+	if (is_local(b))
+		release_held_pmi(b);  /* injected if its level is still up */
 }
 
 static void write_disable(struct bank *b, unsigned int word, uint32_t value)
@@ -128,10 +138,8 @@ static void write_unpend(struct bank *b, unsigned int word, uint32_t value)
 	if (!is_local(b))
 		return;
 	gic_withdraw(b->cpu, word, value, false);
-	if (!word && (value & 1u << PPI_PMU) && b->cpu->pmi_held) {
-		b->cpu->pmi_held = false;  /* a level that is still up comes again */
-		gic_write(b->base, GIC_ICACTIVER, 1u << PPI_PMU);
-	}
+	if (!word && (value & 1u << PPI_PMU))
+		release_held_pmi(b);  /* a level that is still up comes again */
 }
 
 static void write_activate(struct bank *b, unsigned int word, uint32_t value)
