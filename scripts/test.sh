@@ -96,6 +96,11 @@ quick
 [ "$what" = check ] || full
 
 count() { grep -c "^$1 " "$cases" || true; }
+# Every skip was printed with its reason; together they are easier to judge.
+if grep -q '^skip ' "$cases"; then
+	stage "skipped, by reason"
+	sed -n 's/^skip [^:]*: *//p' "$cases" | sort | uniq -c | sort -rn
+fi
 failed=$(count 'not ok')
 if [ "$failed" -ne 0 ]; then
 	stage "failed"
