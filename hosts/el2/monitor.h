@@ -326,7 +326,7 @@ void trap_irq(void);
 void trap_fiq(void);
 void trap_serror(struct regs *r);
 _Noreturn void trap_crash(struct regs *r, unsigned int vector);
-void skip_instruction(struct cpu *c);
+void skip_instruction(struct cpu *c, enum skipped kind);
 /* One line about what the guest did, if it is one of the first: bounded output. */
 void guest_complaint(const char *what, uint64_t a, uint64_t b);
 

@@ -6,11 +6,13 @@
  * exit of libvpmu's and every ERET an enter. A machine without a PMU has none of it.
  */
 #include "monitor.h"
+#include "probe.h"
 
 static struct vpmu_machine pmu_machine;
 static struct vpmu_vm vm;
 static struct vpmu_arm_model model;
 static struct vpmu_policy policy;
+static bool machine_counts[SKIPPED_KINDS];  /* what the hardware has counted when it traps */
 
 /* A call that only a bug of the monitor's can make fail. */
 static void must(int error, const char *call)
@@ -42,10 +44,14 @@ void pmu_init(void)
 		.policy = chosen_policy(),
 	};
 	struct pmu *pmu = &cpus[0].pmu;
+	struct probe probe;
 
 	vpmu_machine_init(&pmu_machine);
 	if (vpmu_armv8_init(&pmu->hw, &base) == VPMU_ERR_UNSUPPORTED)
 		return;
+	probe = probe_machine();
+	machine_counts[SKIPPED_SYSREG] = probe.sysreg_counts;
+	machine_counts[SKIPPED_SMC] = probe.smc_counts;
 	vpmu_machine_add(&pmu_machine, &pmu->hw.hw.caps);
 	must(vpmu_arm_model_of(&pmu_machine, &model), "vpmu_arm_model_of");
 	must(vpmu_arm_vm_init(&vm, &pmu_machine, &model, &config), "vpmu_arm_vm_init");
@@ -134,9 +140,9 @@ bool pmu_irq(struct cpu *c)
 	return false;
 }
 
-void pmu_skipped(struct cpu *c)
+void pmu_skipped(struct cpu *c, enum skipped kind)
 {
-	if (c->pmu.present)
+	if (c->pmu.present && !machine_counts[kind])
 		must(vpmu_count(&c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1), "vpmu_count");
 }
 

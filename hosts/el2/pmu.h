@@ -36,8 +36,9 @@ void pmu_enter(struct cpu *c);
 enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr);
 /* PPI 23 was taken. returns: whether it is the guest's. */
 bool pmu_irq(struct cpu *c);
-/* An instruction of the guest is skipped, done by the monitor. */
-void pmu_skipped(struct cpu *c);
+/* An instruction of the guest is skipped: the monitor has done it. It counts once. */
+enum skipped { SKIPPED_SYSREG, SKIPPED_SMC, SKIPPED_MEMORY, SKIPPED_KINDS };
+void pmu_skipped(struct cpu *c, enum skipped kind);
 /* ID_AA64DFR0_EL1 for the guest. */
 uint64_t pmu_dfr0(struct cpu *c, uint64_t host);
 void pmu_stats(struct cpu *c);

@@ -92,9 +92,9 @@ void inject_abort(struct cpu *c, uint64_t esr)
 	inject((uint64_t)(from_el0 ? ec : ec + 1) << 26 | ESR_IL | FSC_SYNC_EXTERNAL);
 }
 
-void skip_instruction(struct cpu *c)
+void skip_instruction(struct cpu *c, enum skipped kind)
 {
-	pmu_skipped(c);
+	pmu_skipped(c, kind);
 	write_sysreg(elr_el2, read_sysreg(elr_el2) + 4);
 	write_sysreg(spsr_el2, read_sysreg(spsr_el2) & ~(PSR_SS | PSR_BTYPE));
 }
@@ -170,12 +170,12 @@ static void trap_sysreg(struct cpu *c, struct regs *r, uint64_t esr)
 
 	/* Ours first: for libvpmu "not a PMU register" is the longest answer. */
 	if (emulate(c, r, a)) {
-		skip_instruction(c);
+		skip_instruction(c, SKIPPED_SYSREG);
 		return;
 	}
 	switch (pmu_trap(c, r, esr)) {
 	case PMU_HANDLED:
-		skip_instruction(c);
+		skip_instruction(c, SKIPPED_SYSREG);
 		return;
 	case PMU_UNDEF:
 		inject_undef(c);
@@ -228,7 +228,7 @@ static bool emulate_mmio(struct cpu *c, struct regs *r, uint64_t esr)
 static void trap_data_abort(struct cpu *c, struct regs *r, uint64_t esr)
 {
 	if (emulate_mmio(c, r, esr)) {
-		skip_instruction(c);
+		skip_instruction(c, SKIPPED_MEMORY);
 		return;
 	}
 	c->exits[EXIT_ABORT]++;
@@ -257,7 +257,7 @@ static void trap_hvc(struct cpu *c, struct regs *r, uint64_t esr)
 static void trap_smc(struct cpu *c, struct regs *r, uint64_t esr)
 {
 	(void)esr;
-	skip_instruction(c);  /* before the call: SYSTEM_OFF and CPU_OFF do not come back */
+	skip_instruction(c, SKIPPED_SMC);  /* before the call: SYSTEM_OFF and CPU_OFF do not come back */
 	psci_call(c, r);
 }
 
