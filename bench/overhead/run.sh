@@ -13,8 +13,9 @@
 # of a loop under perf over its time without, in the same boot, by the guest's clock.
 # Runs under -icount are deterministic, so one run of each is enough.
 #
-# Standard output: overhead.COLUMN.ROW,value,percent and overhead.COLUMN.ROW.samples; for
-# ours also what the monitor counted per sample. Standard error: progress and a table.
+# Standard output: overhead.COLUMN.ROW,value,percent; the samples; what a column adds to
+# the bare machine, in percentage points; for ours what the monitor counted per sample.
+# Standard error: progress and a table.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -106,10 +107,19 @@ print_per_sample()
 		$3 != $2 { printf "%s.per_sample.%s,%.3f,count\n", prefix, $1, ($3 - $2) / samples }'
 }
 
+# What column $1 adds to the bare machine's overhead in row $2, if that was measured too.
+print_added()
+{
+	awk -v column="$1" -v row="$2" -v alone="$3" -v under="$4" '
+		$1 == "bare" && column != "bare" && $2 == row {
+			printf "overhead.%s.%s.added,%.2f,points\n", column, row, 100 * (under / alone - $4 / $3) }' "$results"
+}
+
 print_results()
 {
 	while read -r column row alone under samples; do
 		echo "overhead.$column.$row,$(percent "$alone" "$under"),percent"
+		print_added "$column" "$row" "$alone" "$under"
 		case $row in
 		stat12) echo "overhead.$column.$row.events,$samples,count" ;;
 		*) echo "overhead.$column.$row.samples,$samples,count" ;;
