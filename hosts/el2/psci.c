@@ -17,6 +17,10 @@
 #define PSCI_SMC64             0x40000000u
 #define SMCCC_VERSION          0x80000000u
 
+/* Ours (vendor specific hypervisor service): spin a1 times at EL2, to show that nothing counts it. */
+#define DEBUG_SPIN             0xC6000001u
+#define SPIN_MAX 1000000u
+
 #define PSCI_SUCCESS           0
 #define PSCI_NOT_SUPPORTED     (-1)
 #define PSCI_INVALID_PARAMETERS (-2)
@@ -131,6 +135,16 @@ static int64_t cpu_suspend(struct cpu *c)
 	return PSCI_SUCCESS;
 }
 
+/* The time is the caller's own, and bounded. */
+static int64_t debug_spin(uint64_t n)
+{
+	if (n > SPIN_MAX)
+		return PSCI_INVALID_PARAMETERS;
+	while (n--)
+		__asm__ volatile("");
+	return PSCI_SUCCESS;
+}
+
 static int64_t features(uint32_t function)
 {
 	switch (function) {
@@ -176,6 +190,8 @@ static int64_t call(struct cpu *c, uint32_t function, const uint64_t *a)
 		return affinity_info(a[0], a[1]);
 	case PSCI_MIGRATE_INFO_TYPE:
 		return 2;  /* no trusted OS that would have to move */
+	case DEBUG_SPIN:
+		return debug_spin(a[0]);
 	case PSCI_SYSTEM_OFF:
 	case PSCI_SYSTEM_RESET:
 		guest_end(c, function);
