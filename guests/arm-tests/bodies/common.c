@@ -73,15 +73,23 @@ void stop_all(void)
 	pmu_write(PMCR_EL0, pmu_read(PMCR_EL0) & ~PMCR_E);
 }
 
-/* One function for all runs, so that what surrounds them is the same code. */
-__attribute__((noinline))
-static uint64_t with_overhead(unsigned n, unsigned el, uint64_t instructions)
+/* What counter n counts for one call, and for what surrounds it: always the same code. */
+uint64_t counted_around(unsigned n, void (*fn)(uint64_t a, uint64_t b), uint64_t a, uint64_t b)
 {
 	uint64_t before = pmu_read(value_reg(n));
 
-	pmu_run(el, instructions);
+	fn(a, b);
 	return pmu_read(value_reg(n)) - before;
 }
+
+static void run_at(uint64_t el, uint64_t instructions)
+{
+	pmu_run((unsigned)el, instructions);
+}
+
+/* The function behind a pointer that no compiler looks through, nor makes two copies of. */
+static uint64_t (*volatile around)(unsigned n, void (*fn)(uint64_t a, uint64_t b), uint64_t a,
+				   uint64_t b) = counted_around;
 
 /*
  * What counter n counts for `instructions` more instructions at `el`. The difference of two runs
@@ -89,7 +97,7 @@ static uint64_t with_overhead(unsigned n, unsigned el, uint64_t instructions)
  */
 uint64_t counted(unsigned n, unsigned el, uint64_t instructions)
 {
-	uint64_t once = with_overhead(n, el, instructions);
+	uint64_t once = around(n, run_at, el, instructions);
 
-	return with_overhead(n, el, 2 * instructions) - once;
+	return around(n, run_at, el, 2 * instructions) - once;
 }

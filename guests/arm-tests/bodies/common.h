@@ -80,6 +80,7 @@ uint64_t here(void);		/* filter bits that let this exception level count */
 
 void start_counter(unsigned n, uint64_t type, uint64_t value);
 void stop_all(void);
+uint64_t counted_around(unsigned n, void (*fn)(uint64_t a, uint64_t b), uint64_t a, uint64_t b);
 uint64_t counted(unsigned n, unsigned el, uint64_t instructions);
 
 #endif
