@@ -8,13 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *must(void *memory)
+/* All memory of the command, which ends soon: it is kept until then and never freed. */
+struct block {
+	struct block *next;
+	max_align_t data[];
+};
+
+static struct block *blocks;
+
+static void *allocate(size_t size)
 {
-	if (!memory) {
+	struct block *block = malloc(sizeof(*block) + size);
+
+	if (!block) {
 		fputs("vpmu: out of memory\n", stderr);
 		exit(EXIT_CANNOT);
 	}
-	return memory;
+	block->next = blocks;
+	blocks = block;
+	return block->data;
 }
 
 static void PRINTF_LIKE(1, 0) print_message(const char *format, va_list ap)
@@ -47,18 +59,24 @@ void warn(const char *format, ...)
 char *text(const char *format, ...)
 {
 	va_list ap;
-	char *s = NULL;
+	char *s;
+	int length;
 
 	va_start(ap, format);
-	if (vasprintf(&s, format, ap) < 0)
-		s = NULL;
+	length = vsnprintf(NULL, 0, format, ap);
 	va_end(ap);
-	return must(s);
+	if (length < 0)
+		die(EXIT_CANNOT, "text too long");
+	s = allocate((size_t)length + 1);
+	va_start(ap, format);
+	vsnprintf(s, (size_t)length + 1, format, ap);
+	va_end(ap);
+	return s;
 }
 
 char *double_commas(const char *s)
 {
-	char *out = must(malloc(2 * strlen(s) + 1)), *p = out;
+	char *out = allocate(2 * strlen(s) + 1), *p = out;
 
 	for (; *s != '\0'; s++) {
 		*p++ = *s;
@@ -71,9 +89,13 @@ char *double_commas(const char *s)
 
 void args_add(struct args *args, const char *word)
 {
-	args->list = must(realloc(args->list, (args->count + 2) * sizeof(*args->list)));
-	args->list[args->count++] = text("%s", word);
-	args->list[args->count] = NULL;
+	char **list = allocate((args->count + 2) * sizeof(*list));
+
+	if (args->count > 0)
+		memcpy(list, args->list, args->count * sizeof(*list));
+	list[args->count++] = text("%s", word);
+	list[args->count] = NULL;
+	args->list = list;
 }
 
 void args_add_pair(struct args *args, const char *option, const char *value)

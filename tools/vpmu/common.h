@@ -22,7 +22,7 @@ void die(int status, const char *format, ...) PRINTF_LIKE(2, 3) __attribute__((n
 
 void warn(const char *format, ...) PRINTF_LIKE(1, 2);
 
-/* Formatted text in memory of its own; never NULL. A command ends soon: nobody frees. */
+/* Formatted text in memory of its own; never NULL, never freed. */
 char *text(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* (s) with every comma doubled, as QEMU wants it inside an option's value. */
