@@ -135,7 +135,7 @@ void cpu_init(struct cpu *c)
 static _Noreturn void enter_guest(struct cpu *c)
 {
 	atomic_store(&c->power, CPU_ON);
-	pmu_enter(c);
+	pmu_enter(&c->pmu);
 	guest_start(c->entry, c->context, c->stack_top);
 }
 

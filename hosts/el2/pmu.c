@@ -14,11 +14,15 @@ static struct vpmu_arm_model model;
 static struct vpmu_policy policy;
 static bool machine_counts[SKIPPED_KINDS];  /* what the hardware has counted when it traps */
 
-/* A call that only a bug of the monitor's can make fail. */
-static void must(int error, const char *call)
+void pmu_failed(int error)
+{
+	machine_fail("libvpmu: %s\n", vpmu_strerror(error));
+}
+
+static void must(int error)
 {
 	if (unlikely(error < 0))
-		machine_fail("%s: %s\n", call, vpmu_strerror(error));
+		pmu_failed(error);
 }
 
 static const struct vpmu_armv8_base base = { .mdcr_el2 = MDCR_BASE };
@@ -53,8 +57,8 @@ void pmu_init(void)
 	machine_counts[SKIPPED_SYSREG] = probe.sysreg_counts;
 	machine_counts[SKIPPED_SMC] = probe.smc_counts;
 	vpmu_machine_add(&pmu_machine, &pmu->hw.hw.caps);
-	must(vpmu_arm_model_of(&pmu_machine, &model), "vpmu_arm_model_of");
-	must(vpmu_arm_vm_init(&vm, &pmu_machine, &model, &config), "vpmu_arm_vm_init");
+	must(vpmu_arm_model_of(&pmu_machine, &model));
+	must(vpmu_arm_vm_init(&vm, &pmu_machine, &model, &config));
 	for (unsigned int i = 0; i < machine.cpu_count; i++) {
 		vpmu_vcpu_init(&cpus[i].pmu.vcpu, &vm);
 		cpus[i].pmu.present = true;
@@ -68,28 +72,16 @@ void pmu_cpu_init(struct cpu *c)
 
 	if (!pmu->present)
 		return;
-	must(vpmu_armv8_init(&pmu->hw, &base), "vpmu_armv8_init");
-	must(vpmu_cpu_init(&pmu->cpu, c->index, &pmu->hw.hw), "vpmu_cpu_init");
-	must(vpmu_vcpu_reset(&pmu->vcpu), "vpmu_vcpu_reset");
-	must(vpmu_vcpu_load(&pmu->vcpu, &pmu->cpu), "vpmu_vcpu_load");
+	must(vpmu_armv8_init(&pmu->hw, &base));
+	must(vpmu_cpu_init(&pmu->cpu, c->index, &pmu->hw.hw));
+	must(vpmu_vcpu_reset(&pmu->vcpu));
+	must(vpmu_vcpu_load(&pmu->vcpu, &pmu->cpu));
 }
 
 void pmu_cpu_off(struct cpu *c)
 {
 	if (c->pmu.present)
-		must(vpmu_vcpu_put(&c->pmu.vcpu), "vpmu_vcpu_put");
-}
-
-void pmu_exit(struct cpu *c)
-{
-	if (likely(c->pmu.present))
-		must(vpmu_vcpu_exit(&c->pmu.vcpu, 0), "vpmu_vcpu_exit");
-}
-
-void pmu_enter(struct cpu *c)
-{
-	if (likely(c->pmu.present))
-		must(vpmu_vcpu_enter(&c->pmu.vcpu, 0), "vpmu_vcpu_enter");
+		must(vpmu_vcpu_put(&c->pmu.vcpu));
 }
 
 static bool guest_at_el0(void)
@@ -107,7 +99,7 @@ static enum pmu_outcome outcome(int answer)
 	case VPMU_FAULT_EL1_TRAP:
 		return PMU_EL1_TRAP;
 	}
-	must(answer, "vpmu_arm_access");
+	must(answer);
 	return PMU_NOT_MINE;
 }
 
@@ -143,7 +135,7 @@ bool pmu_irq(struct cpu *c)
 void pmu_skipped(struct cpu *c, enum skipped kind)
 {
 	if (c->pmu.present && !machine_counts[kind])
-		must(vpmu_count(&c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1), "vpmu_count");
+		must(vpmu_count(&c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1));
 }
 
 uint64_t pmu_dfr0(struct cpu *c, uint64_t host)
@@ -199,7 +191,7 @@ void pmu_stats(struct cpu *c)
 		{ "emulated_counted", s->emulated_counted },
 	};
 
-	if (!c->pmu.present)
+	if (!c->pmu.present || !s->enters)
 		return;
 	console_printf("vpmu: cpu%u pmu.reach %s\n", c->index,
 		       reasons[vpmu_vcpu_reach_reason(&c->pmu.vcpu)]);

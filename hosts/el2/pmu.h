@@ -29,9 +29,32 @@ void pmu_init(void);
 /* The CPU is about to enter its guest for the first time since it was on / leaves it for good. */
 void pmu_cpu_init(struct cpu *c);
 void pmu_cpu_off(struct cpu *c);
-/* Each exit, each entry. */
-void pmu_exit(struct cpu *c);
-void pmu_enter(struct cpu *c);
+/* A call that only a bug of the monitor's can make fail. */
+_Noreturn void pmu_failed(int error);
+
+/* Each exit, each entry: on the shortest path, hence inline. */
+static inline void pmu_exit(struct pmu *pmu)
+{
+	int error;
+
+	if (__builtin_expect(!pmu->present, 0))
+		return;
+	error = vpmu_vcpu_exit(&pmu->vcpu, 0);
+	if (__builtin_expect(error < 0, 0))
+		pmu_failed(error);
+}
+
+static inline void pmu_enter(struct pmu *pmu)
+{
+	int error;
+
+	if (__builtin_expect(!pmu->present, 0))
+		return;
+	error = vpmu_vcpu_enter(&pmu->vcpu, 0);
+	if (__builtin_expect(error < 0, 0))
+		pmu_failed(error);
+}
+
 /* One trapped MRS or MSR. */
 enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr);
 /* PPI 23 was taken. returns: whether it is the guest's. */

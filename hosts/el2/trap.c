@@ -284,9 +284,9 @@ void trap_sync(struct regs *r)
 	uint64_t esr = read_sysreg(esr_el2);
 	trap_handler *handler = handlers[ESR_EC(esr)];
 
-	pmu_exit(c);
+	pmu_exit(&c->pmu);
 	(handler ? handler : trap_unknown)(c, r, esr);
-	pmu_enter(c);
+	pmu_enter(&c->pmu);
 }
 
 /*
@@ -298,10 +298,10 @@ void trap_irq(void)
 	struct cpu *c = this_cpu();
 	uint32_t intid = (uint32_t)read_sysreg(icc_iar1_el1);
 
-	pmu_exit(c);
+	pmu_exit(&c->pmu);
 	c->exits[EXIT_IRQ]++;
 	gic_forward(c, intid);
-	pmu_enter(c);
+	pmu_enter(&c->pmu);
 }
 
 /* All interrupts are group 1: an FIQ is not ours to expect. It is ended, so that it cannot storm. */
@@ -310,12 +310,12 @@ void trap_fiq(void)
 	struct cpu *c = this_cpu();
 	uint32_t intid = (uint32_t)read_sysreg(icc_iar0_el1);
 
-	pmu_exit(c);
+	pmu_exit(&c->pmu);
 	if (intid < 1020) {
 		write_sysreg(icc_eoir0_el1, intid);
 		write_sysreg(icc_dir_el1, intid);
 	}
-	pmu_enter(c);
+	pmu_enter(&c->pmu);
 }
 
 /* Whatever the guest did, the guest is told. */
@@ -324,11 +324,11 @@ void trap_serror(struct regs *r)
 	struct cpu *c = this_cpu();
 
 	(void)r;
-	pmu_exit(c);
+	pmu_exit(&c->pmu);
 	c->exits[EXIT_SERROR]++;
 	guest_complaint("system error (syndrome, state)", read_sysreg(esr_el2), read_sysreg(spsr_el2));
 	write_sysreg(hcr_el2, read_sysreg(hcr_el2) | HCR_VSE);
-	pmu_enter(c);
+	pmu_enter(&c->pmu);
 }
 
 /* A bug of the monitor, or of the machine. Nothing is taken for granted but the console. */
