@@ -61,6 +61,8 @@ struct vpmu_arch {
 			uint64_t n);
 	/* Counters that an overflow of one in (mask) may carry into. */
 	uint64_t (*carries)(const struct vpmu_vm *vm, const struct vpmu_state *s, uint64_t mask);
+	/* The bits that counter (i) has; the hardware's may have more. */
+	uint64_t (*width)(const struct vpmu_vm *vm, unsigned int i);
 	/* User access value for the hardware while everything is intercepted (RULES A6). */
 	uint64_t (*closed_user)(const struct vpmu_state *s);
 	/* Would direct access show the guest exactly its own PMU on this hardware? */
@@ -69,6 +71,8 @@ struct vpmu_arch {
 	bool (*identity_is)(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps);
 	/* Cuts (s), read from a hardware that keeps more bits, down to what the model has (V4). */
 	void (*clean)(const struct vpmu_vm *vm, struct vpmu_state *s);
+	/* Has any selector of (s), as read from the hardware, bits that make it count outside the guest? */
+	bool (*escapes)(const struct vpmu_vm *vm, const struct vpmu_state *s);
 	/* Is (s) a state that this model can have? */
 	bool (*valid)(const struct vpmu_vm *vm, const struct vpmu_state *s);
 	/* The power-on state. */

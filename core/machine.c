@@ -64,8 +64,10 @@ int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t will_write)
 		v->vm->sw->evict(v, will_write);
 	if (cpu->loaded) {
 		/* User access is the host's again before anything of the host's runs (A6). */
+		vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 		vpmu_cpu_set_user(cpu, cpu->host_user);
 		vpmu_cpu_set_pointer(cpu, cpu->host_pointer);
+		vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
 	}
 	cpu->reclaimed = true;
 	cpu->known_value &= ~will_write;

@@ -32,6 +32,7 @@ static enum vpmu_reach reach_for(const struct vpmu_vcpu *v)
 	case VPMU_REACH_OPEN:
 		return VPMU_REACH_ALL;
 	case VPMU_REACH_POLICY:
+	case VPMU_REACH_UNSAFE:
 	case VPMU_REACH_SHAPE:
 		break;
 	}
@@ -312,7 +313,7 @@ static void mediated_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters
 	while (counters) {
 		unsigned int i = vpmu_mask_next(&counters);
 
-		v->state.value[i] = ops->read(v->cpu->hw, i);
+		v->state.value[i] = ops->read(v->cpu->hw, i) & v->vm->arch->width(v->vm, i);
 	}
 }
 
@@ -400,7 +401,9 @@ static void mediated_enter(struct vpmu_vcpu *v)
 	} else if (v->busy) {
 		load(v);
 	} else {
+		vpmu_cpu_own(v->cpu, VPMU_OWNER_TRANSITION);
 		open_view(v);
+		vpmu_cpu_own(v->cpu, VPMU_OWNER_HOST);
 		v->stats.quiet++;
 		return;
 	}
@@ -418,9 +421,29 @@ static bool looks_quiet(struct vpmu_vcpu *v)
 	return !v->vm->arch->interrupt(v->vm, &v->state);
 }
 
+/* Looks at the enables for one at the selectors, which costs a read per counter. */
+#define SELECTOR_LOOKS 16u
+
+/*
+ * A guest that made its counters count at EL2, where only our first and last instructions stop them,
+ * gets everything trapped until put: then its selectors are filtered, and its counts exact again.
+ */
+static bool escaped(struct vpmu_vcpu *v)
+{
+	if (!must_stop(v) || v->exits % (SELECTOR_LOOKS * VPMU_LOOK_INTERVAL) != VPMU_LOOK_INTERVAL)
+		return false;
+	mediated_pull(v, VPMU_ITEM_SELECTORS, 0);
+	return v->vm->arch->escapes(v->vm, &v->state);
+}
+
 /* The way back to zero cost does not wait for put: a static partition never puts (A1). */
 static void look(struct vpmu_vcpu *v)
 {
+	if (escaped(v)) {
+		v->reason = VPMU_REACH_UNSAFE;
+		mediated_evict(v, 0);
+		return;
+	}
 	v->quiet_looks = looks_quiet(v) ? v->quiet_looks + 1 : 0;
 	if (v->quiet_looks == 2)
 		mediated_evict(v, 0);

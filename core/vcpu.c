@@ -108,8 +108,10 @@ enum vpmu_reach_reason vpmu_vcpu_reach_reason(const struct vpmu_vcpu *v)
  */
 static void close_view(struct vpmu_vcpu *v)
 {
+	vpmu_cpu_own(v->cpu, VPMU_OWNER_TRANSITION);
 	vpmu_cpu_set_user(v->cpu, v->vm->arch->closed_user(&v->state));
 	vpmu_cpu_set_pointer(v->cpu, 0);
+	vpmu_cpu_own(v->cpu, VPMU_OWNER_HOST);
 }
 
 int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
@@ -135,7 +137,6 @@ int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
 	hw->ops->reach(hw, VPMU_REACH_NONE);
 	cpu->reach = VPMU_REACH_NONE;
 	close_view(v);
-	vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
 	v->stats.switch_accesses += hw->accesses - accesses;
 	return 0;
 }

@@ -137,10 +137,16 @@ static uint64_t overflow_mask(const struct vpmu_state *s, unsigned int i)
 	return i == VPMU_ARM_CYCLE || s->global & PMCR_LP ? UINT64_MAX : UINT32_MAX;
 }
 
+/* What is not advertised does not count (V12), in software either. */
+static bool has_chain(const struct vpmu_vm *vm)
+{
+	return vpmu_arm_model(vm)->ceid[0] & VPMU_BIT(EVENT_CHAIN);
+}
+
 /* Both of a pair are in one range: HPMN is N. */
 static uint64_t arm_carries(const struct vpmu_vm *vm, const struct vpmu_state *s, uint64_t mask)
 {
-	uint64_t rest = mask << 1 & vm->counters & ~CYCLE_BIT;
+	uint64_t rest = has_chain(vm) ? mask << 1 & vm->counters & ~CYCLE_BIT : 0;
 	uint64_t odd = 0;
 
 	while (rest) {
@@ -155,7 +161,9 @@ static uint64_t arm_carries(const struct vpmu_vm *vm, const struct vpmu_state *s
 /* Does the CHAIN event that an overflow of (i) in ring (user) generates count in (i) + 1? */
 static bool chains(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigned int i, bool user)
 {
-	if (i % 2 || i + 1 >= vpmu_arm_model(vm)->counters || s->global & PMCR_LP)
+	if (!has_chain(vm) || s->global & PMCR_LP)
+		return false;
+	if (i % 2 || i + 1 >= vpmu_arm_model(vm)->counters)
 		return false;
 	return event_of(i + 1, s->selector[i + 1]) == EVENT_CHAIN &&
 	       vpmu_arm_counts_at(s->selector[i + 1], user ? 0 : 1) &&
@@ -223,6 +231,21 @@ static bool arm_identity_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps 
 	       (m->version < VPMU_ARM_V3P4 || caps->identity[2] == m->mmir);
 }
 
+static bool arm_escapes(const struct vpmu_vm *vm, const struct vpmu_state *s)
+{
+	uint64_t rest = vm->counters;
+	uint64_t any = 0;
+
+	while (rest)
+		any |= s->selector[vpmu_mask_next(&rest)];
+	return any & EVTYPER_NSH;
+}
+
+static uint64_t arm_width(const struct vpmu_vm *vm, unsigned int i)
+{
+	return vpmu_arm_value_mask(vpmu_arm_model(vm), i);
+}
+
 /* ---- States ---- */
 
 static void arm_clean(const struct vpmu_vm *vm, struct vpmu_state *s)
@@ -283,9 +306,11 @@ static const struct vpmu_arch arm_arch = {
 	.matches = arm_matches,
 	.add = vpmu_arm_add,
 	.carries = arm_carries,
+	.width = arm_width,
 	.closed_user = arm_closed_user,
 	.shape_is = arm_shape_is,
 	.identity_is = arm_identity_is,
+	.escapes = arm_escapes,
 	.clean = arm_clean,
 	.valid = arm_valid,
 	.reset = arm_reset,

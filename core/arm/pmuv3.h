@@ -25,6 +25,8 @@
 #define EVTYPER_P VPMU_BIT(31)  /* do not count at EL1 */
 #define EVTYPER_U VPMU_BIT(30)  /* do not count at EL0 */
 
+#define EVTYPER_NSH VPMU_BIT(27)  /* count at EL2: RES0 for the guest */
+
 #define PMSELR_MASK 0x1Fu
 
 #define EVENT_SW_INCR 0x00u

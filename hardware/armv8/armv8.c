@@ -181,10 +181,11 @@ static void armv8_set_global(struct vpmu_hw *hw, uint64_t value)
 	isb();
 	/*
 	 * QEMU (7.2 to 10.0 at least) does not recompute the interrupt line when PMCR is written: an
-	 * overflow loaded before E was set would stay silent. Writing no bit of PMINTENSET is harmless
-	 * on hardware, and makes QEMU look.
+	 * overflow loaded before E was set would stay silent, and a guest whose PMCR writes trap would
+	 * see the line ignore them. Writing no bit of PMINTENSET is harmless on hardware, and makes
+	 * QEMU look.
 	 */
-	if (armv8_of(hw)->resync && value & PMCR_E) {
+	if ((armv8_of(hw)->resync && value & PMCR_E) || armv8_of(hw)->mdcr & MDCR_TPM) {
 		hw->accesses++;
 		write_sysreg("pmintenset_el1", 0);
 		armv8_of(hw)->resync = 0;

@@ -182,6 +182,7 @@ enum vpmu_reach_reason {
 	VPMU_REACH_FINE_TRAPS,       /* control plane trapped, data plane direct */
 	VPMU_REACH_OPEN,             /* no fine-grained traps, nothing to enforce: all direct */
 	VPMU_REACH_POLICY,           /* no fine-grained traps, a policy to enforce: all trapped */
+	VPMU_REACH_UNSAFE,           /* the guest made counters count outside it: all trapped */
 	VPMU_REACH_SHAPE,            /* the guest's PMU is not the hardware's: all trapped */
 };
 
