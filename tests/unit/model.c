@@ -666,8 +666,8 @@ static void each_fine_trap(void **state)
 		for (size_t i = 0; i < ARRAY_SIZE(fine_traps); i++) {
 			bool hit = fine_traps[i].bit == bit;
 			uint64_t value = 0;
-			int read = guest_read(&pmu, 1, fine_traps[i].reg, &value);
-			int write = guest_write(&pmu, 1, fine_traps[i].reg, 0);
+			enum model_result read = guest_read(&pmu, 1, fine_traps[i].reg, &value);
+			enum model_result write = guest_write(&pmu, 1, fine_traps[i].reg, 0);
 
 			if (fine_traps[i].reads)
 				assert_int_equal(read, hit ? MODEL_TRAP_EL2 : MODEL_EXECUTED);

@@ -264,6 +264,31 @@ static void m55_chain(void **state)
 	}
 }
 
+/* The hardware has carried into the odd counter, then the library does. */
+static void m55_chain_in_hardware_then_in_software(void **state)
+{
+	(void)state;
+	for (unsigned int bits = 0; bits < 2 * MODEL_CLASSES; bits++) {
+		struct rig_vcpu *g = start((enum model_class)(bits >> 1), bits & 1 ? 3 : 0);
+
+		rig_write(g, MODEL_PMEVTYPER(0), MODEL_EVENT_INST_RETIRED);
+		rig_write(g, MODEL_PMEVTYPER(1), MODEL_EVENT_CHAIN);
+		rig_write(g, MODEL_PMEVCNTR(0), UINT32_MAX);
+		rig_write(g, MODEL_PMCNTENSET, 3);
+		rig_write(g, MODEL_PMCR, ON);
+		rig_run(g, 1, 10);
+		rig_write(g, MODEL_PMEVCNTR(0), UINT32_MAX);
+		rig_write(g, MODEL_PMEVTYPER(0), MODEL_EVENT_SW_INCR);
+		rig_write(g, MODEL_PMSWINC, 1);
+		rig_write(g, MODEL_PMEVTYPER(0), MODEL_EVENT_INST_RETIRED);
+		rig_write(g, MODEL_PMEVCNTR(0), UINT32_MAX);
+		rig_exit(g);
+		rig_count(g, false, 1);
+		rig_enter(g);
+		assert_true(rig_read(g, MODEL_PMEVCNTR(1)) >= 3);
+	}
+}
+
 /* 10^6 events of the host inside exits add nothing; a filter set for both rings counts nothing. */
 static void m58_host_work_is_not_counted(void **state)
 {
@@ -723,6 +748,7 @@ int main(void)
 		cmocka_unit_test(m38_res0_bits_reach_nobody),
 		cmocka_unit_test(m40_pmceid_tells_the_truth),
 		cmocka_unit_test(m55_chain),
+		cmocka_unit_test(m55_chain_in_hardware_then_in_software),
 		cmocka_unit_test(m58_host_work_is_not_counted),
 		cmocka_unit_test(m71_line_does_not_need_the_counter_enabled),
 		cmocka_unit_test(m71_line_in_the_hardware),

@@ -788,10 +788,13 @@ static uint64_t random_value(struct rig *r, uint32_t reg)
 {
 	bool typer = (reg & ~VPMU_ARM_SYSREG(0, 0, 0, 3, 7)) == MODEL_PMEVTYPER(0);
 
-	/* Rubbish would mostly select events that never happen, and stop everything. */
+	/*
+	 * Rubbish would mostly select events that never happen, and stop everything. Hostile guests ask for
+	 * EL2, and turn the meaning of P and U round.
+	 */
 	if ((typer || reg == MODEL_PMXEVTYPER) && !rng_one_in(&r->rng, 8))
 		return random_event(&r->rng) |
-		       (rng_one_in(&r->rng, 4) ? rng_next(&r->rng) & 0xC0000000 : 0);
+		       (rng_one_in(&r->rng, r->hostile ? 2 : 4) ? rng_next(&r->rng) & 0xFC000000 : 0);
 	if (reg == MODEL_PMCR && !rng_one_in(&r->rng, 3))
 		return MODEL_PMCR_E | (rng_next(&r->rng) & MODEL_PMCR_LP);
 	return rng_value(&r->rng);
@@ -822,6 +825,20 @@ static void program(struct rig_vcpu *g)
 		rig_write(g, MODEL_PMINTENSET, BIT(i));
 	rig_write(g, MODEL_PMCNTENSET, BIT(i) | (rng_one_in(&r->rng, 3) ? CYCLE_BIT : 0));
 	rig_write(g, MODEL_PMCR, MODEL_PMCR_E | MODEL_PMCR_LC);
+}
+
+/* Two counters as one: the low half close to its carry, by whatever event. */
+static void program_pair(struct rig_vcpu *g)
+{
+	struct rig *r = g->rig;
+	unsigned int even = (unsigned int)rng_below(&r->rng, g->bare.config.counters / 2) * 2;
+
+	rig_write(g, MODEL_PMEVTYPER(even), random_event(&r->rng));
+	rig_write(g, MODEL_PMEVTYPER(even + 1), MODEL_EVENT_CHAIN);
+	rig_write(g, MODEL_PMEVCNTR(even), UINT32_MAX - rng_below(&r->rng, 4));
+	rig_write(g, MODEL_PMCNTENSET, BIT(even) | BIT(even + 1));
+	rig_write(g, MODEL_PMCR, MODEL_PMCR_E | MODEL_PMCR_LC);
+	rig_write(g, MODEL_PMSWINC, BIT(even));
 }
 
 static void silence(struct rig_vcpu *g)
@@ -859,8 +876,11 @@ static void guest_step(struct rig_vcpu *g)
 	case 0: case 1: case 2: case 3: case 4: case 5: case 6:
 		random_run(g);
 		break;
-	case 7: case 8: case 9:
+	case 7: case 8:
 		program(g);
+		break;
+	case 9:
+		program_pair(g);
 		break;
 	case 10:
 		silence(g);
