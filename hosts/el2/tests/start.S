@@ -43,7 +43,12 @@ vectors:
 	slot	stress_irq
 	slot	stress_unexpected
 	slot	stress_serror
-	.rept	8
+	.rept	4
+	slot	stress_unexpected
+	.endr
+	.balign	128
+	b	a32_return
+	.rept	3
 	slot	stress_unexpected
 	.endr
 	.balign	128
@@ -122,9 +127,33 @@ stress_execute:
 	mov	x0, x1
 	br	x2
 
+/* stress_a32(instruction): runs it in AArch32 at EL0. returns: the syndrome of the exception that ends it. */
+	.globl	stress_a32
+stress_a32:
+	stp	x29, x30, [sp, #-16]!
+	adrp	x2, 3f
+	add	x2, x2, :lo12:3f
+	str	w0, [x2]
+	dc	cvau, x2
+	dsb	ish
+	ic	ivau, x2
+	dsb	ish
+	msr	elr_el1, x2
+	mov	x0, #0x1D0              // User mode, A32, masked
+	msr	spsr_el1, x0
+	eret
+a32_return:
+	mrs	x0, esr_el1
+	ldp	x29, x30, [sp], #16
+	ret
+
 	.balign	4096
 2:	.long	0
 	ret
+
+	.balign	64
+3:	.long	0
+	.long	0xEF000000              // svc #0
 
 	.bss
 	.balign	4096

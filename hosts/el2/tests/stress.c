@@ -27,6 +27,7 @@ enum size { BYTE, HALF, WORD, LONG };
 uint64_t stress_access(uint64_t address, uint64_t size, uint64_t write, uint64_t value);
 void stress_pair(uint64_t address);
 uint64_t stress_execute(uint32_t instruction, uint64_t value);
+uint64_t stress_a32(uint32_t instruction);
 
 void stress_main(void);
 void stress_sync(uint64_t esr, uint64_t *frame);
@@ -207,6 +208,30 @@ static void calls(void)
 	report("CPU_ON of this CPU", 0, (int64_t)smc(0xC4000003u, 0, RAM + 0x10000000, 0) == -4);
 }
 
+/* ---- AArch32 at EL0, which the ID registers say is not there ---- */
+
+#define A32_NOP          0xE320F000u
+#define A32_MRC_PMCCNTR  0xEE190F1Du
+#define A32_MRRC_PMCCNTR 0xEC510F09u
+#define A32_MRC_DBGDIDR  0xEE100E10u
+#define A32_LDC_DBGDTR   0xECBD5E01u
+
+static void aarch32(void)
+{
+	static const uint32_t code[] = {
+		A32_NOP, A32_MRC_PMCCNTR, A32_MRRC_PMCCNTR, A32_MRC_DBGDIDR, A32_LDC_DBGDTR, 0,
+	};
+
+	report("ID_AA64PFR0_EL1", sysreg_read("id_aa64pfr0_el1"),
+	       (sysreg_read("id_aa64pfr0_el1") & 0xFFFF) == 0x11);
+	for (uint64_t user = 0; user < 2; user++) {
+		if (sysreg_read("id_aa64dfr0_el1") & 0xF00)
+			sysreg_write("pmuserenr_el0", user);
+		for (unsigned int i = 0; i < sizeof(code) / sizeof(code[0]); i++)
+			report("AArch32 at EL0 ends with", stress_a32(code[i]), true);
+	}
+}
+
 /* ---- Interrupts ---- */
 
 #define SPI_FIRST 64u
@@ -334,6 +359,7 @@ void stress_main(void)
 	hidden_interrupts();
 	calls();
 	absent_memory();
+	aarch32();
 	interrupt_controller();
 	all_registers();
 	sysreg_write("cntv_ctl_el0", 0);
