@@ -422,7 +422,7 @@ static bool looks_quiet(struct vpmu_vcpu *v)
 }
 
 /* Looks at the enables for one at the selectors, which costs a read per counter. */
-#define SELECTOR_LOOKS 16u
+#define SELECTOR_LOOKS 4u
 
 /*
  * A guest that made its counters count at EL2, where only our first and last instructions stop them,
