@@ -2,8 +2,8 @@
 /*
  * console.c - lines on the machine's PL011.
  *
- * The guest uses the same device: a line of ours may come between two of its characters, and nothing else
- * happens to it, for only the data register is written.
+ * The guest uses the same device: a line of ours may come between two of its characters, and
+ * nothing else happens to it, for only the data register is written.
  */
 #include "monitor.h"
 #include "string.h"

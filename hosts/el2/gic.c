@@ -2,10 +2,11 @@
 /*
  * gic.c - physical interrupts of the GICv3, and the list registers that carry them to the guest.
  *
- * Every physical interrupt comes to EL2 (HCR_EL2.IMO, FMO). It is acknowledged, its priority dropped
- * (EOImode 1), and put into a list register with HW=1: it stays active in the hardware until the guest ends it,
- * which then happens without us. SGIs have no active state worth keeping: they are deactivated here
- * and injected by software. All are group 1 in the hardware; the guest's group is a bit of the list register.
+ * Every physical interrupt comes to EL2 (HCR_EL2.IMO, FMO). It is acknowledged, its priority
+ * dropped (EOImode 1), and put into a list register with HW=1: it stays active in the hardware
+ * until the guest ends it, which then happens without us. SGIs have no active state worth keeping:
+ * they are deactivated here and injected by software. All are group 1 in the hardware; the guest's
+ * group is a bit of the list register.
  */
 #include "gic.h"
 #include "monitor.h"
@@ -206,7 +207,8 @@ static bool flush_one(struct cpu *c)
 
 /*
  * Each step fills a register or makes one more urgent, so this ends. With something left over, the
- * underflow interrupt comes when at most one list register is in use; every other injection flushes too.
+ * underflow interrupt comes when at most one list register is in use; every other injection flushes
+ * too.
  */
 static void overflow_flush(struct cpu *c)
 {
@@ -379,7 +381,10 @@ void gic_deactivate(struct cpu *c, unsigned int word, uint32_t mask)
 	}
 }
 
-/* Would the guest wake up from WFI? A list register that is pending decides that, whatever its group. */
+/*
+ * Would the guest wake up from WFI? A list register that is pending decides that, whatever its
+ * group.
+ */
 bool gic_has_virtual_pending(struct cpu *c)
 {
 	for (uint32_t used = lr_used(c); used; used &= used - 1)
@@ -390,7 +395,10 @@ bool gic_has_virtual_pending(struct cpu *c)
 
 /* ---- Stopping the other CPUs ---- */
 
-/* A second for all of them: a CPU that does not come is left alone, and its counts are as last seen. */
+/*
+ * A second for all of them: a CPU that does not come is left alone, and its counts are as last
+ * seen.
+ */
 void gic_stop_others(struct cpu *c)
 {
 	uint64_t deadline = read_sysreg(cntpct_el0) + read_sysreg(cntfrq_el0);

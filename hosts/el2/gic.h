@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* gic.h - GICv3 registers (IHI 0069) shared by gic.c and vgic.c, and access to the physical ones. */
+/*
+ * gic.h - GICv3 registers (IHI 0069) shared by gic.c and vgic.c, and access to the physical ones.
+ */
 #ifndef VPMU_EL2_GIC_H
 #define VPMU_EL2_GIC_H
 

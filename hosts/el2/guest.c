@@ -3,8 +3,8 @@
  * guest.c - places the guest's kernel and device tree, and derives that tree from the machine's.
  *
  * The guest gets the machine as it is, less what the monitor keeps: its memory, the interrupt
- * translation service (LPIs cannot go through hardware list registers), EL2's timer and the GIC's maintenance
- * interrupt.
+ * translation service (LPIs cannot go through hardware list registers), EL2's timer and the GIC's
+ * maintenance interrupt.
  */
 #include <libfdt.h>
 

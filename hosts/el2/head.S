@@ -2,8 +2,9 @@
 /*
  * head.S - from the boot loader to C.
  *
- * The arm64 Image protocol (Linux Documentation/arch/arm64/booting): entered with the MMU off, x0 = the
- * device tree's address, anywhere in RAM at a multiple of 2 MiB. The monitor runs where it is, 1:1.
+ * The arm64 Image protocol (Linux Documentation/arch/arm64/booting): entered with the MMU off, x0 =
+ * the device tree's address, anywhere in RAM at a multiple of 2 MiB. The monitor runs where it is,
+ * 1:1.
  */
 #include "layout.h"
 

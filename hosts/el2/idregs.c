@@ -2,18 +2,18 @@
 /*
  * idregs.c - the ID registers as the guest sees them.
  *
- * Fields not listed read as 0, "not implemented": a feature that needs EL2's help to be safe, or that is
- * newer than this file, is hidden until somebody has thought about it. The AArch32 registers read as
- * 0: the guest is told that EL0 and EL1 are AArch64 only (RULES F2).
+ * Fields not listed read as 0, "not implemented": a feature that needs EL2's help to be safe, or
+ * that is newer than this file, is hidden until somebody has thought about it. The AArch32
+ * registers read as 0: the guest is told that EL0 and EL1 are AArch64 only (RULES F2).
  */
 #include "monitor.h"
 
 #define NIBBLE(n) (UINT64_C(0xF) << 4 * (n))
 
 /*
- * ID_AA64PFR0: EL0..EL3 are set below; FP, AdvSIMD, GIC, RAS, SVE, SEL2 no, MPAM no, AMU no, DIT, RME no, CSV2, CSV3.
- * PFR1: BT, SSBS, MTE no (tags would need HCR_EL2.ATA and tag memory), RAS_frac, MPAM no, SME no, RNDR_trap no, CSV2_frac,
- * the rest no. ZFR0 goes with SVE.
+ * ID_AA64PFR0: EL0..EL3 are set below; FP, AdvSIMD, GIC, RAS, SVE, SEL2 no, MPAM no, AMU no, DIT,
+ * RME no, CSV2, CSV3. PFR1: BT, SSBS, MTE no (tags would need HCR_EL2.ATA and tag memory),
+ * RAS_frac, MPAM no, SME no, RNDR_trap no, CSV2_frac, the rest no. ZFR0 goes with SVE.
  */
 #define PFR0_KEEP (NIBBLE(4) | NIBBLE(5) | NIBBLE(6) | NIBBLE(7) | NIBBLE(8) | NIBBLE(12) | \
 		   NIBBLE(14) | NIBBLE(15))
@@ -26,10 +26,15 @@
 #define ISAR1_KEEP (~(NIBBLE(14) | NIBBLE(15)))
 /* WFxT, RPRES, pointer authentication, BC, CSSC; MOPS and others need HCRX_EL2. */
 #define ISAR2_KEEP (NIBBLE(0) | NIBBLE(1) | NIBBLE(2) | NIBBLE(3) | NIBBLE(5) | NIBBLE(6) | NIBBLE(13))
-/* ASIDBits, endianness, SNSMem, granules of stage 1, ExS; not stage 2's, FGT, ECV. PARange: below. */
+/*
+ * ASIDBits, endianness, SNSMem, granules of stage 1, ExS; not stage 2's, FGT, ECV. PARange: below.
+ */
 #define MMFR0_KEEP (NIBBLE(1) | NIBBLE(2) | NIBBLE(3) | NIBBLE(4) | NIBBLE(5) | NIBBLE(6) | NIBBLE(7) | \
 		    NIBBLE(11))
-/* HAFDBS, VMIDBits no, VH no, HPDS, LO no, PAN, SpecSEI, XNX no, TWED no, ETS, HCX no, AFP, nTLBPA, TIDCP1 no, CMOW no. */
+/*
+ * HAFDBS, VMIDBits no, VH no, HPDS, LO no, PAN, SpecSEI, XNX no, TWED no, ETS, HCX no, AFP, nTLBPA,
+ * TIDCP1 no, CMOW no.
+ */
 #define MMFR1_KEEP (NIBBLE(0) | NIBBLE(3) | NIBBLE(5) | NIBBLE(6) | NIBBLE(9) | NIBBLE(11) | NIBBLE(12))
 /* CnP, UAO, LSM, IESB, VARange, CCIDX, NV no, ST, AT, IDS, FWB no, TTL, BBM, EVT no, E0PD. */
 #define MMFR2_KEEP (NIBBLE(0) | NIBBLE(1) | NIBBLE(2) | NIBBLE(3) | NIBBLE(4) | NIBBLE(5) | NIBBLE(7) | \

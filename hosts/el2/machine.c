@@ -2,8 +2,8 @@
 /*
  * machine.c - what the machine's device tree says.
  *
- * The tree comes from the firmware and is trusted to be about this machine; libfdt checks its form. It
- * is read once, before the guest exists.
+ * The tree comes from the firmware and is trusted to be about this machine; libfdt checks its form.
+ * It is read once, before the guest exists.
  */
 #include <libfdt.h>
 
@@ -190,7 +190,9 @@ static void parse_pci(const void *fdt)
 	}
 }
 
-/* The Xen multiboot protocol for device trees: what QEMU's guest-loader device leaves in /chosen. */
+/*
+ * The Xen multiboot protocol for device trees: what QEMU's guest-loader device leaves in /chosen.
+ */
 static void parse_modules(const void *fdt)
 {
 	int chosen = fdt_path_offset(fdt, "/chosen");

@@ -73,8 +73,8 @@ static void fine_traps_init(void)
 }
 
 /*
- * CPTR_EL2 without VHE: FP and SVE free, SME, trace and activity monitors trapped. Vector registers are the
- * guest's from its first instruction on.
+ * CPTR_EL2 without VHE: FP and SVE free, SME, trace and activity monitors trapped. Vector registers
+ * are the guest's from its first instruction on.
  */
 static void feature_traps_init(void)
 {

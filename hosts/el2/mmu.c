@@ -2,8 +2,8 @@
 /*
  * mmu.c - translation tables: stage 1 of EL2 (1:1, W^X) and stage 2 of the guest (1:1).
  *
- * Both use 4 KiB granules and the VMSAv8-64 long descriptor format (DDI 0487 D8.3). The first tables are made
- * with the MMU off.
+ * Both use 4 KiB granules and the VMSAv8-64 long descriptor format (DDI 0487 D8.3). The first
+ * tables are made with the MMU off.
  */
 #include "monitor.h"
 
@@ -85,7 +85,9 @@ static uint64_t *walk(const struct space *s, uint64_t address, unsigned int leve
 	uint64_t *table = s->root;
 
 	for (unsigned int l = s->level;; l++) {
-		/* The first level may have more or fewer than 512 entries; its index is not masked. */
+		/*
+		 * The first level may have more or fewer than 512 entries; its index is not masked.
+		 */
 		uint64_t index = address >> level_shift(l);
 		uint64_t *entry = &table[l == s->level ? index : index % ENTRIES];
 
@@ -243,7 +245,10 @@ static unsigned int physical_bits(void)
 	return range < sizeof(bits) ? bits[range] : 48;
 }
 
-/* Two concatenated tables of level 1 reach 40 bits: all that the boards here use, without a level 0. */
+/*
+ * Two concatenated tables of level 1 reach 40 bits: all that the boards here use, without a level
+ * 0.
+ */
 unsigned int stage2_ipa_bits(void)
 {
 	return physical_bits() < 40 ? physical_bits() : 40;

@@ -4,7 +4,8 @@
  *
  * One guest; vCPU i runs on physical CPU i and nowhere else. Everything at EL2 runs with interrupts
  * masked and to completion. Objects are static: nothing is allocated, no guest memory is mapped
- * once the guest runs. Context of every function unless it says otherwise: EL2, on the CPU it is about.
+ * once the guest runs. Context of every function unless it says otherwise: EL2, on the CPU it is
+ * about.
  */
 #ifndef VPMU_EL2_MONITOR_H
 #define VPMU_EL2_MONITOR_H
@@ -91,7 +92,10 @@ struct machine {
 
 extern struct machine machine;
 
-/* Finds the console, so that everything later can complain. Then the rest; complains and powers off. */
+/*
+ * Finds the console, so that everything later can complain. Then the rest; complains and powers
+ * off.
+ */
 void machine_find_console(const void *fdt);
 void machine_parse(const void *fdt);
 /* Is the range all in one piece of RAM, and free of the monitor? */
@@ -100,8 +104,8 @@ bool machine_is_guest_ram(struct range r);
 int machine_cpu_index(uint64_t affinity);
 
 /*
- * MDCR_EL2 without the PMU's bits: SPE and the trace filter trap, SPE's and TRBE's buffers are EL2's. Debug
- * is the guest's.
+ * MDCR_EL2 without the PMU's bits: SPE and the trace filter trap, SPE's and TRBE's buffers are
+ * EL2's. Debug is the guest's.
  */
 #define MDCR_BASE (BIT(14) | BIT(19))
 
@@ -126,7 +130,9 @@ const char *options_parse(const char *words, const char **word, size_t *length);
 /* ---- Console (console.c) ---- */
 
 void console_init(uint64_t pl011);
-/* One line; a newline is added by the format. Conversions: %s %c %u %d %x %lu %lx %llx %% and %.*s. */
+/*
+ * One line; a newline is added by the format. Conversions: %s %c %u %d %x %lu %lx %llx %% and %.*s.
+ */
 void console_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void console_vprintf(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 /* Prints the reason and switches the machine off. */
@@ -145,11 +151,14 @@ enum map_kind {
 };
 
 /*
- * Stage 1 for the start: the monitor and a window around the device tree. With the MMU off, so that it
- * may not rely on unaligned access. returns: the root.
+ * Stage 1 for the start: the monitor and a window around the device tree. With the MMU off, so that
+ * it may not rely on unaligned access. returns: the root.
  */
 uint64_t mmu_boot_tables(const void *fdt, bool el1);
-/* Adds all RAM and the devices to the start's stage 1; makes the running one, which has no guest RAM. */
+/*
+ * Adds all RAM and the devices to the start's stage 1; makes the running one, which has no guest
+ * RAM.
+ */
 void mmu_map_machine(void);
 void mmu_map_console(void);
 void mmu_enter_run_tables(void);
@@ -272,13 +281,15 @@ void gic_cpu_init(struct cpu *c);
 void gic_cpu_off(struct cpu *c);
 /* Forwards the acknowledged interrupt. */
 void gic_forward(struct cpu *c, uint32_t intid);
-/* Of INTIDs 32 * word .. + 31: those pending, active in this CPU's list registers or overflow list. */
+/*
+ * Of INTIDs 32 * word .. + 31: those pending, active in this CPU's list registers or overflow list.
+ */
 struct lr_word { uint32_t pending, active; };
 struct lr_word gic_lr_word(struct cpu *c, unsigned int word);
 uint32_t gic_level_triggered(struct cpu *c, unsigned int word);
 /*
- * Takes back what is only pending from the guest: (mask) of (word) leaves the list registers, becomes
- * inactive in the hardware and, with (again), pending there if it is edge-triggered.
+ * Takes back what is only pending from the guest: (mask) of (word) leaves the list registers,
+ * becomes inactive in the hardware and, with (again), pending there if it is edge-triggered.
  */
 void gic_withdraw(struct cpu *c, unsigned int word, uint32_t mask, bool again);
 /* Drops the active state of (mask) of (word) from this CPU's list registers. */
@@ -332,7 +343,9 @@ void guest_complaint(const char *what, uint64_t a, uint64_t b);
 
 /* ---- ID registers (idregs.c) ---- */
 
-/* value of ID register op0=3 op1=0 CRn=0 CRm=(crm) op2=(op2), 1 <= crm <= 7, as the guest sees it. */
+/*
+ * value of ID register op0=3 op1=0 CRn=0 CRm=(crm) op2=(op2), 1 <= crm <= 7, as the guest sees it.
+ */
 uint64_t guest_id_register(struct cpu *c, unsigned int crm, unsigned int op2);
 /* idread.S: the machine's. */
 uint64_t id_register(uint64_t index);

@@ -7,8 +7,8 @@
  *	policy=allow:LIST    the guest counts these events only
  *	policy=deny:LIST     ... all but these
  *
- * LIST: event numbers or FIRST-LAST, decimal or 0x hexadecimal, separated by commas. A word that is not
- * understood is an error: a policy that was mistyped must not run as no policy.
+ * LIST: event numbers or FIRST-LAST, decimal or 0x hexadecimal, separated by commas. A word that is
+ * not understood is an error: a policy that was mistyped must not run as no policy.
  */
 #include "monitor.h"
 #include "string.h"

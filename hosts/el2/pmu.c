@@ -2,8 +2,8 @@
 /*
  * pmu.c - libvpmu's calls at the monitor's moments, and nothing of the PMU's own.
  *
- * The vCPU is loaded when its CPU starts and put when it goes off; in between every exit to EL2 is an
- * exit of libvpmu's and every ERET an enter. A machine without a PMU has none of it.
+ * The vCPU is loaded when its CPU starts and put when it goes off; in between every exit to EL2 is
+ * an exit of libvpmu's and every ERET an enter. A machine without a PMU has none of it.
  */
 #include "monitor.h"
 #include "probe.h"

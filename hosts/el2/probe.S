@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe.S - a few instructions at EL1, before there is a guest, and event counter 0 at each trap of them.
- * See probe.c. The stub touches no register but x0, so its handler keeps its state in registers.
+ * probe.S - a few instructions at EL1, before there is a guest, and event counter 0 at each trap of
+ * them. See probe.c. The stub touches no register but x0, so its handler keeps its state in
+ * registers.
  */
 #include "probe.h"
 

@@ -2,11 +2,11 @@
 /*
  * probe.c - does an instruction that traps to EL2 count as retired?
  *
- * When the monitor carries out an instruction for the guest, it must count exactly once (RULES A7). The
- * architecture counts what is architecturally executed, which a trapped instruction is not; QEMU (7.2 to
- * 10.0 at least) has counted a trapped MRS, MSR or SMC by the time it traps, but not an aborted load or store.
- * So the machine is asked, once: HVC to HVC with a NOP in between, against the same with the instruction in
- * question.
+ * When the monitor carries out an instruction for the guest, it must count exactly once (RULES A7).
+ * The architecture counts what is architecturally executed, which a trapped instruction is not;
+ * QEMU (7.2 to 10.0 at least) has counted a trapped MRS, MSR or SMC by the time it traps, but not
+ * an aborted load or store. So the machine is asked, once: HVC to HVC with a NOP in between,
+ * against the same with the instruction in question.
  */
 #include "monitor.h"
 #include "probe.h"

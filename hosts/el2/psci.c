@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * psci.c - power: the guest's calls (PSCI 1.1, DEN 0022; SMCCC 1.1, DEN 0028), served here, and ours to the
- * firmware, by SMC. A CPU that the guest starts begins at secondary_entry and enters the guest from there.
+ * psci.c - power: the guest's calls (PSCI 1.1, DEN 0022; SMCCC 1.1, DEN 0028), served here, and
+ * ours to the firmware, by SMC. A CPU that the guest starts begins at secondary_entry and enters
+ * the guest from there.
  */
 #include "monitor.h"
 
@@ -17,7 +18,9 @@
 #define PSCI_SMC64             0x40000000u
 #define SMCCC_VERSION          0x80000000u
 
-/* Ours (vendor specific hypervisor service): spin a1 times at EL2, to show that nothing counts it. */
+/*
+ * Ours (vendor specific hypervisor service): spin a1 times at EL2, to show that nothing counts it.
+ */
 #define DEBUG_SPIN             0xC6000001u
 #define SPIN_MAX 1000000u
 
@@ -38,7 +41,9 @@ uint64_t firmware_call_hvc(uint64_t function, uint64_t a, uint64_t b, uint64_t c
 
 static _Noreturn void power_call(uint32_t function)
 {
-	/* HVC leads to the firmware only if we are not the hypervisor: entered at EL1 by mistake. */
+	/*
+	 * HVC leads to the firmware only if we are not the hypervisor: entered at EL1 by mistake.
+	 */
 	if (machine.psci_hvc && FIELD(read_sysreg(CurrentEL), 2, 2) == 1)
 		firmware_call_hvc(function, 0, 0, 0);
 	else

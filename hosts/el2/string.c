@@ -2,7 +2,8 @@
 /*
  * string.c - what libfdt and the compiler expect of a C library, and nothing more.
  *
- * Built with -fno-builtin, or the compiler would turn each loop into a call of the function it is in.
+ * Built with -fno-builtin, or the compiler would turn each loop into a call of the function it is
+ * in.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -109,8 +110,8 @@ int strcmp(const char *a, const char *b)
 }
 
 /*
- * Debian's libfdt is built with the stack protector. The value is not secret: it finds overruns, and
- * libfdt has only the firmware's tree to read.
+ * Debian's libfdt is built with the stack protector. The value is not secret: it finds overruns,
+ * and libfdt has only the firmware's tree to read.
  */
 extern const uintptr_t __stack_chk_guard;
 const uintptr_t __stack_chk_guard = (uintptr_t)0x00000AFF0D5EED00;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trap.c - exceptions from the guest. What is not known becomes an Undefined Instruction exception or an
- * external abort in the guest's EL1, with a line on the console for the first few; the guest goes on.
+ * trap.c - exceptions from the guest. What is not known becomes an Undefined Instruction exception
+ * or an external abort in the guest's EL1, with a line on the console for the first few; the guest
+ * goes on.
  */
 #include "monitor.h"
 
@@ -79,7 +80,10 @@ void inject_sysreg_trap(struct cpu *c, uint64_t esr)
 	inject(esr);
 }
 
-/* A synchronous external abort, for an instruction fetch or a data access, at the address that trapped. */
+/*
+ * A synchronous external abort, for an instruction fetch or a data access, at the address that
+ * trapped.
+ */
 void inject_abort(struct cpu *c, uint64_t esr)
 {
 	bool instruction = ESR_EC(esr) == EC_IABT_LOW;
@@ -107,7 +111,9 @@ struct access {
 	bool write;
 };
 
-/* Group 0 SGIs have no counterpart in the hardware, where all is group 1; the list register knows. */
+/*
+ * Group 0 SGIs have no counterpart in the hardware, where all is group 1; the list register knows.
+ */
 static void send_sgi(struct cpu *c, uint64_t value, bool group1)
 {
 	c->exits[EXIT_SGI]++;
@@ -304,7 +310,9 @@ void trap_irq(void)
 	pmu_enter(&c->pmu);
 }
 
-/* All interrupts are group 1: an FIQ is not ours to expect. It is ended, so that it cannot storm. */
+/*
+ * All interrupts are group 1: an FIQ is not ours to expect. It is ended, so that it cannot storm.
+ */
 void trap_fiq(void)
 {
 	struct cpu *c = this_cpu();

@@ -2,9 +2,10 @@
 /*
  * vectors.S - the exception vectors of EL2, and the way into the guest.
  *
- * The stack is empty whenever the guest runs. An interrupt saves only what C may clobber (AAPCS64: x0-x18,
- * x30; x29 for symmetry) and fits into its slot; a synchronous exception saves all, for emulated accesses name any
- * register. Vector registers are the guest's at all times: nothing here uses them.
+ * The stack is empty whenever the guest runs. An interrupt saves only what C may clobber (AAPCS64:
+ * x0-x18, x30; x29 for symmetry) and fits into its slot; a synchronous exception saves all, for
+ * emulated accesses name any register. Vector registers are the guest's at all times: nothing here
+ * uses them.
  */
 #include "layout.h"
 
@@ -86,8 +87,8 @@
 .endm
 
 /*
- * An exception out of the monitor itself: a bug. The stack may be the reason, so another is used, found
- * with registers of the guest that are no longer needed: there is no way back.
+ * An exception out of the monitor itself: a bug. The stack may be the reason, so another is used,
+ * found with registers of the guest that are no longer needed: there is no way back.
  */
 .macro crash number
 	vector
@@ -194,7 +195,10 @@ guest_start:
 	.endr
 	leave
 
-/* firmware_call(function, a, b, c): SMC calling convention; x4-x17 may be clobbered, as by any call. */
+/*
+ * firmware_call(function, a, b, c): SMC calling convention; x4-x17 may be clobbered, as by any
+ * call.
+ */
 	.globl	firmware_call
 firmware_call:
 	smc	#0

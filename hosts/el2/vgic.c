@@ -2,12 +2,12 @@
 /*
  * vgic.c - the guest's view of GICD and GICR (RULES F2).
  *
- * The guest owns all SPIs, its SGIs and its PPIs, so most accesses go to the hardware with a mask. Kept
- * here: the group (all are group 1 in the hardware), priorities (list registers need them), PPI 23's enable, the
- * distributor's control. Hidden: PPIs 25 and 26, LPIs and the ITS, extended ranges, message SPIs.
- * Two approximations, both only between CPUs: disabling or clearing an SPI does not call back one that is
- * pending with another CPU already (it comes once more, as a spurious one), and clearing the active
- * state of one that another CPU has taken is ignored.
+ * The guest owns all SPIs, its SGIs and its PPIs, so most accesses go to the hardware with a mask.
+ * Kept here: the group (all are group 1 in the hardware), priorities (list registers need them),
+ * PPI 23's enable, the distributor's control. Hidden: PPIs 25 and 26, LPIs and the ITS, extended
+ * ranges, message SPIs. Two approximations, both only between CPUs: disabling or clearing an SPI
+ * does not call back one that is pending with another CPU already (it comes once more, as a
+ * spurious one), and clearing the active state of one that another CPU has taken is ignored.
  */
 #include "gic.h"
 #include "monitor.h"
@@ -67,8 +67,9 @@ static void release_held_pmi(struct bank *b)
 }
 
 /*
- * A level that went down again while its interrupt was waiting in a list register is no longer pending. So
- * level-triggered ones are handed back, and the hardware says what is; one that is still up comes again at once.
+ * A level that went down again while its interrupt was waiting in a list register is no longer
+ * pending. So level-triggered ones are handed back, and the hardware says what is; one that is
+ * still up comes again at once.
  */
 static uint32_t read_pending(struct bank *b, unsigned int word)
 {
@@ -273,8 +274,8 @@ static void access_bank(struct bank *b, struct mmio *m, uint32_t offset)
 /* ---- Distributor ---- */
 
 /*
- * All interrupts are group 1 in the hardware, so it is enabled while the guest enables either. A guest
- * that mixes both groups and enables one of them at the distributor gets both.
+ * All interrupts are group 1 in the hardware, so it is enabled while the guest enables either. A
+ * guest that mixes both groups and enables one of them at the distributor gets both.
  */
 static void write_ctlr(uint32_t value)
 {

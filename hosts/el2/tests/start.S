@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* start.S - an arm64 Image for tests of the monitor: MMU off, one CPU, exceptions skip what trapped. */
+/*
+ * start.S - an arm64 Image for tests of the monitor: MMU off, one CPU, exceptions skip what
+ * trapped.
+ */
 	.section .head, "ax"
 	.globl	image_start
 image_start:
@@ -12,7 +15,10 @@ image_start:
 	.ascii	"ARM\x64"
 	.long	0
 
-/* Synchronous: remember the syndrome, skip the instruction. Anything asynchronous but an IRQ ends the test. */
+/*
+ * Synchronous: remember the syndrome, skip the instruction. Anything asynchronous but an IRQ ends
+ * the test.
+ */
 .macro slot handler
 	.balign	128
 	stp	x0, x1, [sp, #-192]!
@@ -127,7 +133,10 @@ stress_execute:
 	mov	x0, x1
 	br	x2
 
-/* stress_a32(instruction): runs it in AArch32 at EL0. returns: the syndrome of the exception that ends it. */
+/*
+ * stress_a32(instruction): runs it in AArch32 at EL0. returns: the syndrome of the exception that
+ * ends it.
+ */
 	.globl	stress_a32
 stress_a32:
 	stp	x29, x30, [sp, #-16]!

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stress.c - a guest that tries everything: all system register encodings, the interrupt controller's
- * frames with every size, addresses it does not have, calls nobody serves, more pending interrupts than there
- * are list registers. It may get nonsense for an answer; it must get an answer, and the monitor must live.
+ * stress.c - a guest that tries everything: all system register encodings, the interrupt
+ * controller's frames with every size, addresses it does not have, calls nobody serves, more
+ * pending interrupts than there are list registers. It may get nonsense for an answer; it must get
+ * an answer, and the monitor must live.
  *
  * Prints "stress-verdict: N" (0: passed) and switches off.
  */
@@ -145,7 +146,10 @@ static bool touch(uint64_t address, enum size size)
 	return traps != before;
 }
 
-/* Reads and writes back, with every size and alignment. CTLR's enable and our own PPIs survive that. */
+/*
+ * Reads and writes back, with every size and alignment. CTLR's enable and our own PPIs survive
+ * that.
+ */
 static void all_of_frame(uint64_t base, uint64_t length, uint64_t step)
 {
 	for (uint64_t at = base; at < base + length; at += step)
