@@ -64,7 +64,7 @@ struct arm_reg {
 	void (*write)(struct arm_access *a, uint64_t value);
 };
 
-/* table.c: the row of (reg), and in (*member) which of a family; NULL: not a PMU register. */
+/* table.c: the row of (reg), and in (*member) which of a family (else meaningless); NULL: not a PMU register. */
 const struct arm_reg *vpmu_arm_table_find(uint32_t reg, unsigned int *member);
 
 /* model.c */

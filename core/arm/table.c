@@ -122,13 +122,18 @@ static unsigned int member_of(uint32_t reg)
 	return (reg >> 1 & 3) << 3 | (reg >> 17 & 7);
 }
 
+static bool is_member(const struct vpmu_arm_reg_info *family, uint32_t reg, unsigned int n)
+{
+	return n < family->members && vpmu_arm_reg_member(family->reg, n) == reg;
+}
+
 const struct arm_reg *vpmu_arm_table_find(uint32_t reg, unsigned int *member)
 {
+	*member = member_of(reg);
 	for (size_t row = 0; row < ROWS; row++) {
 		const struct vpmu_arm_reg_info *info = &table[row].info;
 
-		*member = info->members > 1 ? member_of(reg) : 0;
-		if (*member < info->members && vpmu_arm_reg_member(info->reg, *member) == reg)
+		if (info->reg == reg || (info->members > 1 && is_member(info, reg, *member)))
 			return &table[row];
 	}
 	return NULL;
