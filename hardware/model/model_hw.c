@@ -314,7 +314,10 @@ void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
 
 /* ---- Machine classes ---- */
 
-/* SW_INCR, L1D refill, INST_RETIRED, BR_MIS_PRED, CPU_CYCLES, BR_PRED, MEM_ACCESS, INST_SPEC, CHAIN. */
+/*
+ * SW_INCR, L1D refill, INST_RETIRED, BR_MIS_PRED, CPU_CYCLES, BR_PRED, MEM_ACCESS, INST_SPEC,
+ * CHAIN.
+ */
 #define CEID0 0x480F0109u
 
 void model_class_config(enum model_class class, struct model_config *config)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hardware/model/model_hw.h - `struct vpmu_hw` over the software PMUv3: each operation is the MRS or MSR that a
- * backend at EL2 would execute, with the instructions around it.
+ * hardware/model/model_hw.h - `struct vpmu_hw` over the software PMUv3: each operation is the MRS
+ * or MSR that a backend at EL2 would execute, with the instructions around it.
  *
- * It is stricter than hardware: it counts EL2's own instructions, so that a switch that leaves a counter
- * running at the boundary miscounts (RULES F5); it records violations of hardware.h and of RULES A3 to A5; and
- * it calls out around every access, where a test puts an NMI.
+ * It is stricter than hardware: it counts EL2's own instructions, so that a switch that leaves a
+ * counter running at the boundary miscounts (RULES F5); it records violations of hardware.h and
+ * of RULES A3 to A5; and it calls out around every access, where a test puts an NMI.
  */
 #ifndef VPMU_MODEL_OPS_H
 #define VPMU_MODEL_OPS_H
@@ -30,7 +30,10 @@ struct model_hw {
 	/* Called before and after every access, for instance as an NMI. NULL: nobody. */
 	void (*hook)(struct model_hw *mhw, void *context);
 	void *hook_context;
-	/* The caller's storage; accesses beyond (trace_size) are counted and lost. NULL: no trace. */
+	/*
+	 * The caller's storage; accesses beyond (trace_size) are counted and lost. NULL: no
+	 * trace.
+	 */
 	struct model_access *trace;
 	size_t trace_size;
 	size_t trace_count;
@@ -39,8 +42,9 @@ struct model_hw {
 };
 
 /*
- * model_hw_init() - a backend for (pmu), which is in the state that model_pmu_reset() leaves. EL2's set-up as
- * the monitor's: HPMN is N, range 2 off, everything intercepted, HPMD and HCCD off.
+ * model_hw_init() - a backend for (pmu), which is in the state that model_pmu_reset() leaves.
+ * EL2's set-up as the monitor's: HPMN is N, range 2 off, everything intercepted, HPMD and HCCD
+ * off.
  */
 void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu);
 
@@ -53,7 +57,10 @@ enum model_class {
 	MODEL_CLASSES,
 };
 
-/* model_class_config() - the configuration of a class, as real parts are: EL3, every common event below. */
+/*
+ * model_class_config() - the configuration of a class, as real parts are: EL3, every common event
+ * below.
+ */
 void model_class_config(enum model_class class, struct model_config *config);
 
 #endif

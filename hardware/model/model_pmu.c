@@ -15,8 +15,25 @@
 #define ER (1u << 3)
 
 enum reg_id {
-	PMCR, PMCNTENSET, PMCNTENCLR, PMOVSCLR, PMOVSSET, PMSWINC, PMSELR, PMCEID0, PMCEID1, PMCCNTR,
-	PMXEVTYPER, PMXEVCNTR, PMUSERENR, PMINTENSET, PMINTENCLR, PMMIR, PMCCFILTR, PMEVCNTR, PMEVTYPER,
+	PMCR,
+	PMCNTENSET,
+	PMCNTENCLR,
+	PMOVSCLR,
+	PMOVSSET,
+	PMSWINC,
+	PMSELR,
+	PMCEID0,
+	PMCEID1,
+	PMCCNTR,
+	PMXEVTYPER,
+	PMXEVCNTR,
+	PMUSERENR,
+	PMINTENSET,
+	PMINTENCLR,
+	PMMIR,
+	PMCCFILTR,
+	PMEVCNTR,
+	PMEVTYPER,
 };
 
 struct reg_row {
@@ -233,7 +250,8 @@ bool model_counts(const struct model_pmu *pmu, unsigned int i, unsigned int el)
 	return enabled(pmu, i) && !prohibited(pmu, i, el) && !filtered(pmu, filter, el);
 }
 
-static bool counts_event(const struct model_pmu *pmu, unsigned int i, uint32_t event, unsigned int el)
+static bool counts_event(const struct model_pmu *pmu, unsigned int i, uint32_t event,
+			 unsigned int el)
 {
 	return (pmu->pmevtyper[i] & 0xFFFF) == event && model_counts(pmu, i, el);
 }
@@ -370,7 +388,8 @@ static uint64_t pmcr_read(const struct model_pmu *pmu, unsigned int el)
 {
 	uint64_t lc = pmu->config.aarch32 ? 0 : MODEL_PMCR_LC;
 
-	return (uint64_t)pmu->config.id << 16 | (uint64_t)accessible(pmu, el) << 11 | lc | pmu->pmcr;
+	return (uint64_t)pmu->config.id << 16 | (uint64_t)accessible(pmu, el) << 11 | lc |
+	       pmu->pmcr;
 }
 
 static void pmcr_write(struct model_pmu *pmu, uint64_t value, unsigned int el)
@@ -384,7 +403,8 @@ static void pmcr_write(struct model_pmu *pmu, uint64_t value, unsigned int el)
 		pmu->pmccntr = 0;
 }
 
-static uint64_t read_reg(const struct model_pmu *pmu, enum reg_id id, unsigned int n, unsigned int el)
+static uint64_t read_reg(const struct model_pmu *pmu, enum reg_id id, unsigned int n,
+			 unsigned int el)
 {
 	uint64_t mask = bitmap(accessible(pmu, el));
 
@@ -572,8 +592,8 @@ static enum model_result execute(struct model_pmu *pmu, const struct reg_row *ro
 }
 
 /* The order of the checks is that of the access pseudocode in D24.5. */
-enum model_result model_guest_access(struct model_pmu *pmu, unsigned int el, uint32_t reg, bool write,
-				     uint64_t *value)
+enum model_result model_guest_access(struct model_pmu *pmu, unsigned int el, uint32_t reg,
+				     bool write, uint64_t *value)
 {
 	const struct reg_row *row = allocated(pmu, reg, write);
 	unsigned int n;

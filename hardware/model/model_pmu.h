@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hardware/model/model_pmu.h - a software PMUv3: the registers of one physical CPU, as the architecture
- * describes them.
+ * hardware/model/model_pmu.h - a software PMUv3: the registers of one physical CPU, as the
+ * architecture describes them.
  *
- * Written from the Arm Architecture Reference Manual (DDI 0487, D13.3 and D24.5) and from nothing else.
- * It is the oracle of the tests, so it shares no code with core/. PMUv3, p1, p4 and p5; Non-secure state
- * only, no nested EL2, no Debug state. Freestanding; no globals, no allocation, cannot fail.
+ * Written from the Arm Architecture Reference Manual (DDI 0487, D13.3 and D24.5) and from nothing
+ * else. It is the oracle of the tests, so it shares no code with core/. PMUv3, p1, p4 and p5;
+ * Non-secure state only, no nested EL2, no Debug state. Freestanding; no globals, no allocation,
+ * cannot fail.
  */
 #ifndef VPMU_MODEL_PMU_H
 #define VPMU_MODEL_PMU_H
@@ -143,17 +144,18 @@ struct model_events {
 };
 
 /*
- * model_pmu_reset() - a Warm reset. What the architecture leaves UNKNOWN is filled with rubbish made from
- * (seed), within the implemented bits; seed 0 makes it 0 and clears all traps (HPMN is N in both cases).
+ * model_pmu_reset() - a Warm reset. What the architecture leaves UNKNOWN is filled with rubbish
+ * made from (seed), within the implemented bits; seed 0 makes it 0 and clears all traps (HPMN is
+ * N in both cases).
  */
 void model_pmu_reset(struct model_pmu *pmu, const struct model_config *config, uint64_t seed);
 
 /*
- * model_guest_access() - MRS or MSR of (reg) at EL0 or EL1 (el), (*value) is read or written. Anything that
- * is not a PMU register, or not in this version, is UNDEF.
+ * model_guest_access() - MRS or MSR of (reg) at EL0 or EL1 (el), (*value) is read or written.
+ * Anything that is not a PMU register, or not in this version, is UNDEF.
  */
-enum model_result model_guest_access(struct model_pmu *pmu, unsigned int el, uint32_t reg, bool write,
-				     uint64_t *value);
+enum model_result model_guest_access(struct model_pmu *pmu, unsigned int el, uint32_t reg,
+				     bool write, uint64_t *value);
 
 /* model_el2_access() - the same at EL2, with EL2's own registers. returns: false: UNDEF. */
 bool model_el2_access(struct model_pmu *pmu, uint32_t reg, bool write, uint64_t *value);
@@ -161,7 +163,10 @@ bool model_el2_access(struct model_pmu *pmu, uint32_t reg, bool write, uint64_t 
 /* model_retire() - the CPU executed at EL (el), 0..2, with these events. */
 void model_retire(struct model_pmu *pmu, unsigned int el, const struct model_events *events);
 
-/* model_counts() - would counter (i), 31 is PMCCNTR, count its event at (el)? AArch64.CountPMUEvents(). */
+/*
+ * model_counts() - would counter (i), 31 is PMCCNTR, count its event at (el)?
+ * AArch64.CountPMUEvents().
+ */
 bool model_counts(const struct model_pmu *pmu, unsigned int i, unsigned int el);
 
 /* model_interrupt() - the level of the overflow interrupt (D13.3.1). */

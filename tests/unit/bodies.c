@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The portable test bodies of guests/arm-tests on the build host: on the software PMU alone ("bare"), and as a
- * guest of the library on each class of machine, while the monitor switches it away and back at random.
+ * The portable test bodies of guests/arm-tests on the build host: on the software PMU alone
+ * ("bare"), and as a guest of the library on each class of machine, while the monitor switches it
+ * away and back at random.
  *
  * usage: test-bodies [NAME]      only the tests whose names begin so
  */
@@ -139,7 +140,8 @@ static enum pmu_end identify(unsigned int el, bool write, uint64_t *value)
 {
 	if (el == 0 || write)
 		return PMU_UNDEF;
-	*value = machine->bare ? (uint64_t)bare.config.version << 8 : vpmu_arm_dfr0(&self()->vm->vm, 0);
+	*value = machine->bare ? (uint64_t)bare.config.version << 8
+			       : vpmu_arm_dfr0(&self()->vm->vm, 0);
 	return PMU_OK;
 }
 
@@ -278,7 +280,9 @@ static void start(void)
 		model_pmu_reset(&bare, &config, 0);
 	} else {
 		rig_init(&rig, machine->class, machine->kind, 5);
-		/* The bodies know what to expect, RES0 bits included; the invariants are checked. */
+		/*
+		 * The bodies know what to expect, RES0 bits included; the invariants are checked.
+		 */
 		rig.hostile = true;
 		rig_load(self(), &rig.cpus[0]);
 		rig_enter(self());

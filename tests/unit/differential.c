@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vpmu_arm_access() on a vCPU that is loaded nowhere, against the software PMU as seen from EL1: two
- * implementations of one manual. After every step both have the same registers, whatever was written.
+ * vpmu_arm_access() on a vCPU that is loaded nowhere, against the software PMU as seen from EL1:
+ * two implementations of one manual. After every step both have the same registers, whatever was
+ * written.
  *
- * Documented difference (docs/decisions/0002): a counter that does not exist is UNDEF here; where EL0 is
- * also denied, the model looks at the number first and core at PMUSERENR. Both are faults to EL1.
+ * Documented difference (docs/decisions/0002): a counter that does not exist is UNDEF here; where
+ * EL0 is also denied, the model looks at the number first and core at PMUSERENR. Both are faults
+ * to EL1.
  */
 #include "support.h"
 
@@ -45,7 +47,8 @@ static void access_both(struct pair *p, struct rng *rng)
 	struct vpmu_arm_access access = { .reg = rng_register(rng), .el = !rng_one_in(rng, 3),
 					  .write = rng_one_in(rng, 2), .value = rng_value(rng) };
 	uint64_t value = access.value;
-	int bare = outcome_of(model_guest_access(&p->bare, access.el, access.reg, access.write, &value));
+	int bare = outcome_of(
+		model_guest_access(&p->bare, access.el, access.reg, access.write, &value));
 	int outcome = vpmu_arm_access(&p->g.v, &access);
 
 	if (outcome == VPMU_NOT_MINE)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rubbish into every entry that guest input reaches, for a bounded time; meant for the build with sanitizers.
- * Nothing may crash, hang, fail otherwise than documented, or leave the state that the model allows
- * (V4, V10). schedules.c has the same with a machine below.
+ * Rubbish into every entry that guest input reaches, for a bounded time; meant for the build with
+ * sanitizers. Nothing may crash, hang, fail otherwise than documented, or leave the state that
+ * the model allows (V4, V10). schedules.c has the same with a machine below.
  */
 #include <string.h>
 
@@ -22,12 +22,15 @@ static void any_encoding(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		struct vpmu_arm_access access = { .reg = (uint32_t)rng_next(&rng), .el = 1,
-						  .write = rng_one_in(&rng, 2), .value = rng_value(&rng) };
+		struct vpmu_arm_access access = { .reg = (uint32_t)rng_next(&rng),
+						  .el = 1,
+						  .write = rng_one_in(&rng, 2),
+						  .value = rng_value(&rng) };
 		int outcome;
 
 		if (i % 1000 == 0)
-			lone_guest_init(&g, versions[i / 1000 % 4], (unsigned int)rng_below(&rng, 32), NULL);
+			lone_guest_init(&g, versions[i / 1000 % 4],
+					(unsigned int)rng_below(&rng, 32), NULL);
 		if (rng_one_in(&rng, 4))
 			access.reg = rng_register(&rng) | (uint32_t)BIT(rng_below(&rng, 32));
 		access.el = (uint8_t)rng_below(&rng, 2);
@@ -45,11 +48,14 @@ static void state_stays_valid(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		struct vpmu_arm_access access = { .reg = rng_register(&rng), .el = 1,
-						  .write = !rng_one_in(&rng, 4), .value = rng_value(&rng) };
+		struct vpmu_arm_access access = { .reg = rng_register(&rng),
+						  .el = 1,
+						  .write = !rng_one_in(&rng, 4),
+						  .value = rng_value(&rng) };
 
 		if (i % 1000 == 0)
-			lone_guest_init(&g, versions[i / 1000 % 4], (unsigned int)rng_below(&rng, 32), NULL);
+			lone_guest_init(&g, versions[i / 1000 % 4],
+					(unsigned int)rng_below(&rng, 32), NULL);
 		(void)vpmu_arm_access(&g.v, &access);
 		if (i % 100 != 99)
 			continue;
@@ -82,7 +88,8 @@ static void any_saved_state(void **state)
 		}
 		(void)vpmu_vcpu_interrupt(&g.v);
 		guest_write(&g.v, MODEL_PMSWINC, UINT64_MAX);
-		assert_int_equal(vpmu_count(&g.v, VPMU_EVENT_INSTRUCTIONS, true, rng_value(&rng)), 0);
+		assert_int_equal(vpmu_count(&g.v, VPMU_EVENT_INSTRUCTIONS, true, rng_value(&rng)),
+				 0);
 	}
 	assert_in_range(accepted, 100, ROUNDS);
 }
@@ -94,7 +101,8 @@ static void any_policy(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		struct vpmu_policy p = { ranges, (uint32_t)rng_below(&rng, 5), rng_one_in(&rng, 2) };
+		struct vpmu_policy p = { ranges, (uint32_t)rng_below(&rng, 5),
+					 rng_one_in(&rng, 2) };
 
 		for (unsigned int k = 0; k < 4; k++)
 			ranges[k] = (struct vpmu_event_range){ (uint32_t)rng_value(&rng),
@@ -114,9 +122,10 @@ static void any_capabilities(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ROUNDS / 10; i++) {
-		struct vpmu_hw_caps caps = { .counters = rng_value(&rng), .selectable = rng_value(&rng),
-					     .identity = { rng_next(&rng), rng_next(&rng), rng_value(&rng),
-							   rng_value(&rng) } };
+		struct vpmu_hw_caps caps = { .counters = rng_value(&rng),
+					     .selectable = rng_value(&rng),
+					     .identity = { rng_next(&rng), rng_next(&rng),
+							   rng_value(&rng), rng_value(&rng) } };
 		struct vpmu_machine machine;
 		struct vpmu_arm_model model;
 		struct vpmu_vcpu v;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The oracle itself, hardware/model/model_pmu.c, against the manual's tables and truth tables and against what
- * was measured on other implementations and agrees with the architecture.
+ * The oracle itself, hardware/model/model_pmu.c, against the manual's tables and truth tables and
+ * against what was measured on other implementations and agrees with the architecture.
  */
 #include <string.h>
 
@@ -150,17 +150,21 @@ static void el0_access_table(void **state)
 	}
 }
 
-/* EL1 registers are UNDEF at EL0 whatever PMUSERENR and the traps say; so is the wrong direction. */
+/*
+ * EL1 registers are UNDEF at EL0 whatever PMUSERENR and the traps say; so is the wrong direction.
+ */
 static void el0_never(void **state)
 {
 	static const struct {
 		uint32_t reg;
 		bool write;
 	} never[] = {
-		{ MODEL_PMINTENSET, false }, { MODEL_PMINTENSET, true }, { MODEL_PMINTENCLR, false },
-		{ MODEL_PMINTENCLR, true },  { MODEL_PMMIR, false },	 { MODEL_PMUSERENR, true },
-		{ MODEL_PMSWINC, false },    { MODEL_PMCEID0, true },	 { MODEL_PMCEID1, true },
-		{ MODEL_PMMIR, true },	     { MODEL_MDCR_EL2, false },
+		{ MODEL_PMINTENSET, false }, { MODEL_PMINTENSET, true },
+		{ MODEL_PMINTENCLR, false }, { MODEL_PMINTENCLR, true },
+		{ MODEL_PMMIR, false },	     { MODEL_PMUSERENR, true },
+		{ MODEL_PMSWINC, false },    { MODEL_PMCEID0, true },
+		{ MODEL_PMCEID1, true },     { MODEL_PMMIR, true },
+		{ MODEL_MDCR_EL2, false },
 	};
 
 	(void)state;
@@ -184,8 +188,8 @@ struct inputs {
 	bool e, hpme, enabled, hpmd, hccd, dp, p, u, nsh, nsk, nsu;
 };
 
-static bool expect_counts(const struct inputs *in, unsigned int i, unsigned int hpmn, unsigned int el,
-			  bool el3)
+static bool expect_counts(const struct inputs *in, unsigned int i, unsigned int hpmn,
+			  unsigned int el, bool el3)
 {
 	bool range1 = i == CYCLE || i < hpmn;
 	bool passes[3] = { in->u == (el3 && in->nsu), in->p == (el3 && in->nsk), in->nsh };
@@ -206,7 +210,8 @@ static void apply(struct model_pmu *pmu, const struct inputs *in, unsigned int i
 	set(pmu, MODEL_MDCR_EL2, hpmn | (in->hpme ? MODEL_MDCR_HPME : 0) |
 					 (in->hpmd ? MODEL_MDCR_HPMD : 0) |
 					 (in->hccd ? MODEL_MDCR_HCCD : 0));
-	set(pmu, MODEL_PMCR, MODEL_PMCR_LC | (in->e ? MODEL_PMCR_E : 0) | (in->dp ? MODEL_PMCR_DP : 0));
+	set(pmu, MODEL_PMCR,
+	    MODEL_PMCR_LC | (in->e ? MODEL_PMCR_E : 0) | (in->dp ? MODEL_PMCR_DP : 0));
 	set(pmu, MODEL_PMCNTENCLR, C | ALL);
 	set(pmu, MODEL_PMCNTENSET, in->enabled ? BIT(i) : 0);
 	set(pmu, i == CYCLE ? MODEL_PMCCFILTR : MODEL_PMEVTYPER(i), filter | 0x11);
@@ -234,7 +239,9 @@ static void counts_truth_table(void **state)
 	}
 }
 
-/* HPMD exists from p1, HCCD from p5: before, the cycle counter counts at EL2 if NSH says so (A4). */
+/*
+ * HPMD exists from p1, HCCD from p5: before, the cycle counter counts at EL2 if NSH says so (A4).
+ */
 static void boundary_by_version(void **state)
 {
 	static const struct {
@@ -279,7 +286,8 @@ static const struct {
 	{ VPMU_ARM_V3P5, 0, 0, N, UINT64_MAX, 3, 2, true },
 	/* Range 2 by HLP, not LP. */
 	{ VPMU_ARM_V3P5, 3, MODEL_PMCR_LP, 2 | MODEL_MDCR_HPME, 0xFFFFFFFF, 1, 0x100000000, true },
-	{ VPMU_ARM_V3P5, 3, 0, 2 | MODEL_MDCR_HPME | MODEL_MDCR_HLP, 0xFFFFFFFF, 1, 0x100000000, false },
+	{ VPMU_ARM_V3P5, 3, 0, 2 | MODEL_MDCR_HPME | MODEL_MDCR_HLP, 0xFFFFFFFF, 1, 0x100000000,
+	  false },
 	{ VPMU_ARM_V3P5, 3, 0, 2 | MODEL_MDCR_HPME | MODEL_MDCR_HLP, UINT64_MAX, 1, 0, true },
 	/* PMCCNTR has 64 bits always, and LC says where the overflow is. */
 	{ VPMU_ARM_V3, CYCLE, 0, N, 0xFFFFFFFF, 1, 0x100000000, true },
@@ -417,7 +425,9 @@ static void chain_and_long_overflow(void **state)
 	expect_pair(&pmu, 0, 1, 1);
 }
 
-/* An odd counter chains nowhere, nor does the last of an odd number of counters, nor across HPMN. */
+/*
+ * An odd counter chains nowhere, nor does the last of an odd number of counters, nor across HPMN.
+ */
 static void chain_only_in_pairs(void **state)
 {
 	struct model_pmu pmu = pmu_of(VPMU_ARM_V3, false);
@@ -687,7 +697,8 @@ static void coarse_traps(void **state)
 	set(&pmu, MODEL_MDCR_EL2, N | MODEL_MDCR_TPM);
 	for (size_t i = 0; i < ARRAY_SIZE(fine_traps); i++) {
 		if (fine_traps[i].writes)
-			assert_int_equal(guest_write(&pmu, 1, fine_traps[i].reg, 0), MODEL_TRAP_EL2);
+			assert_int_equal(guest_write(&pmu, 1, fine_traps[i].reg, 0),
+					 MODEL_TRAP_EL2);
 		else
 			assert_int_equal(guest_read(&pmu, 1, fine_traps[i].reg, &(uint64_t){ 0 }),
 					 MODEL_TRAP_EL2);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bug museum: historical bugs of virtual PMUs, as scenarios, each under its id. Entries for Arm (or any
- * architecture) that concern registers, overflow, the world switch or leaks; M85, M111, M112, M114 and M126 too.
+ * The bug museum: historical bugs of virtual PMUs, as scenarios, each under its id. Entries for
+ * Arm (or any architecture) that concern registers, overflow, the world switch or leaks; M85,
+ * M111, M112, M114 and M126 too.
  *
- * Elsewhere: M36, M37, M40, M71 for every number of counters, version and event: registers.c. M55 with every
- * value: differential.c. M66, M120: NMIs between all accesses and migration at random: schedules.c.
- * Left out: M51, M57, M74 (deadlines), M100, M101, M102, M113, M123: emulated mode or host attributes,
- * which this version does not have. M93: subscripts come from decode() alone; fuzz.c tries them.
+ * Elsewhere: M36, M37, M40, M71 for every number of counters, version and event: registers.c. M55
+ * with every value: differential.c. M66, M120: NMIs between all accesses and migration at random:
+ * schedules.c. Left out: M51, M57, M74 (deadlines), M100, M101, M102, M113, M123: emulated mode
+ * or host attributes, which this version does not have. M93: subscripts come from decode() alone;
+ * fuzz.c tries them.
  */
 #include <string.h>
 
@@ -71,7 +73,10 @@ static void m33_pmcr_p_and_c_are_not_stored(void **state)
 	}
 }
 
-/* While the guest's counters are in the hardware, parked or live: P must stay within the guest's own. */
+/*
+ * While the guest's counters are in the hardware, parked or live: P must stay within the guest's
+ * own.
+ */
 static void m34_pmcr_p_clears_event_counters_only(void **state)
 {
 	(void)state;
@@ -118,7 +123,8 @@ static void m36_counters_from_n_on_do_not_exist(void **state)
 			int outcome = i < n ? VPMU_HANDLED : VPMU_FAULT_UNDEF;
 
 			guest_write(&g.v, MODEL_PMSELR, i);
-			assert_int_equal(try_write(&g.v, 1, MODEL_PMEVCNTR(i), i + 0x12345), outcome);
+			assert_int_equal(try_write(&g.v, 1, MODEL_PMEVCNTR(i), i + 0x12345),
+					 outcome);
 			assert_int_equal(try_read(&g.v, 1, MODEL_PMXEVCNTR, &value), outcome);
 			if (i < n)
 				assert_int_equal(value, i + 0x12345);
@@ -134,7 +140,10 @@ static void m36_counters_from_n_on_do_not_exist(void **state)
 	}
 }
 
-/* Quiet or not, trapped or direct, before and after an exit: a denied access goes to the guest's EL1. */
+/*
+ * Quiet or not, trapped or direct, before and after an exit: a denied access goes to the guest's
+ * EL1.
+ */
 static void m37_el0_needs_pmuserenr(void **state)
 {
 	static const struct {
@@ -159,9 +168,11 @@ static void m37_el0_needs_pmuserenr(void **state)
 				for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 					uint64_t value = 0;
 
-					assert_int_equal(rig_access(g, 0, rows[i].reg, rows[i].write, &value),
-							 user & rows[i].grants ? VPMU_HANDLED
-									       : VPMU_FAULT_EL1_TRAP);
+					assert_int_equal(rig_access(g, 0, rows[i].reg,
+								    rows[i].write, &value),
+							 user & rows[i].grants
+								 ? VPMU_HANDLED
+								 : VPMU_FAULT_EL1_TRAP);
 				}
 				rig_write(g, MODEL_PMCNTENSET, 1);
 				rig_write(g, MODEL_PMCR, ON);
@@ -217,7 +228,8 @@ static void m40_pmceid_tells_the_truth(void **state)
 				model_retire(&g->cpu->pmu, 1, &events);
 				model_retire(&g->bare, 1, &events);
 				rig_write(g, MODEL_PMEVTYPER(0), 0x3FF);
-				assert_int_equal(rig_read(g, MODEL_PMEVCNTR(0)) >= 5, ceid >> event & 1);
+				assert_int_equal(rig_read(g, MODEL_PMEVCNTR(0)) >= 5,
+						 ceid >> event & 1);
 			}
 			assert_int_equal(ceid >> 0x3D & 7, 0);
 			assert_int_equal(ceid >> MODEL_EVENT_CHAIN & 1, 1);
@@ -245,7 +257,8 @@ static void m55_chain(void **state)
 	for (unsigned int bits = 0; bits < 4 * MODEL_CLASSES; bits++) {
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 			struct rig_vcpu *g = start((enum model_class)(bits >> 2), bits & 2 ? 3 : 0);
-			uint64_t mask = g->bare.config.version == VPMU_ARM_V3P5 ? UINT64_MAX : UINT32_MAX;
+			uint64_t mask =
+				g->bare.config.version == VPMU_ARM_V3P5 ? UINT64_MAX : UINT32_MAX;
 
 			rig_write(g, MODEL_PMEVTYPER(0), MODEL_EVENT_SW_INCR);
 			rig_write(g, MODEL_PMEVTYPER(1), MODEL_EVENT_CHAIN);
@@ -258,7 +271,8 @@ static void m55_chain(void **state)
 				through_el2(g);
 			rig_write(g, MODEL_PMSWINC, 1);
 			assert_int_equal(rig_read(g, MODEL_PMEVCNTR(0)), 0x100000000 & mask);
-			assert_int_equal(rig_read(g, MODEL_PMEVCNTR(1)) & UINT32_MAX, rows[i].high_after);
+			assert_int_equal(rig_read(g, MODEL_PMEVCNTR(1)) & UINT32_MAX,
+					 rows[i].high_after);
 			assert_int_equal(rig_read(g, MODEL_PMOVSSET), rows[i].status);
 		}
 	}
@@ -337,7 +351,10 @@ static void m71_line_does_not_need_the_counter_enabled(void **state)
 	}
 }
 
-/* The same while the guest runs: what the guest's interrupt controller sees is the hardware's line. */
+/*
+ * The same while the guest runs: what the guest's interrupt controller sees is the hardware's
+ * line.
+ */
 static void m71_line_in_the_hardware(void **state)
 {
 	(void)state;
@@ -362,11 +379,15 @@ static void m71_line_in_the_hardware(void **state)
 	}
 }
 
-/* After any write the level is the formula's, wherever the registers are. (rig_check compares it.) */
+/*
+ * After any write the level is the formula's, wherever the registers are. (rig_check compares
+ * it.)
+ */
 static void m72_level_follows_every_write(void **state)
 {
-	static const uint32_t regs[] = { MODEL_PMCR, MODEL_PMINTENSET, MODEL_PMINTENCLR, MODEL_PMOVSSET,
-					 MODEL_PMOVSCLR, MODEL_PMCNTENSET, MODEL_PMCNTENCLR };
+	static const uint32_t regs[] = { MODEL_PMCR,	  MODEL_PMINTENSET, MODEL_PMINTENCLR,
+					 MODEL_PMOVSSET,  MODEL_PMOVSCLR,   MODEL_PMCNTENSET,
+					 MODEL_PMCNTENCLR };
 	struct rng rng = { 72 };
 
 	(void)state;
@@ -381,7 +402,8 @@ static void m72_level_follows_every_write(void **state)
 			assert_int_equal(model_interrupt(&g->cpu->pmu), model_interrupt(&g->bare));
 			if (rng_one_in(&rng, 4)) {
 				rig_exit(g);
-				assert_int_equal(vpmu_vcpu_interrupt(&g->v), model_interrupt(&g->bare));
+				assert_int_equal(vpmu_vcpu_interrupt(&g->v),
+						 model_interrupt(&g->bare));
 				rig_enter(g);
 			}
 		}
@@ -391,8 +413,8 @@ static void m72_level_follows_every_write(void **state)
 /* Values next to every wrap, with any number of events. (Deadlines are of emulated mode.) */
 static void m74_no_arithmetic_overflows(void **state)
 {
-	static const uint64_t edges[] = { 0, 1, UINT32_MAX - 1, UINT32_MAX, BIT(32), BIT(63) - 1, BIT(63),
-					  UINT64_MAX - 1, UINT64_MAX };
+	static const uint64_t edges[] = { 0,	       1,	UINT32_MAX - 1, UINT32_MAX, BIT(32),
+					  BIT(63) - 1, BIT(63), UINT64_MAX - 1, UINT64_MAX };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(edges) * ARRAY_SIZE(edges); i++) {
@@ -493,7 +515,8 @@ static void m85_no_counters(void **state)
 		assert_int_equal(vpmu_vcpu_exit(&v, 0), 0);
 		assert_int_equal(guest_read(&v, MODEL_PMCR) >> 11 & 0x1F, 0);
 		for (unsigned int i = 0; i < 31; i++) {
-			assert_int_equal(try_read(&v, 1, MODEL_PMEVCNTR(i), &value), VPMU_FAULT_UNDEF);
+			assert_int_equal(try_read(&v, 1, MODEL_PMEVCNTR(i), &value),
+					 VPMU_FAULT_UNDEF);
 			assert_int_equal(try_write(&v, 1, MODEL_PMEVTYPER(i), 1), VPMU_FAULT_UNDEF);
 		}
 		guest_write(&v, MODEL_PMSWINC, UINT64_MAX);
@@ -532,7 +555,10 @@ static void m88_guests_do_not_share_registers(void **state)
 		rig.hostile = false;
 		rig_load(other, &rig.cpus[0]);
 		rig_enter(other);
-		/* The bare machine of (other) is in the reset state; every access is compared with it. */
+		/*
+		 * The bare machine of (other) is in the reset state; every access is compared
+		 * with it.
+		 */
 		for (unsigned int live = 0; live < 2; live++) {
 			for (unsigned int i = 0; i < other->bare.config.counters; i++) {
 				assert_int_equal(rig_read(other, MODEL_PMEVCNTR(i)), 0);
@@ -559,7 +585,10 @@ static bool counts_now(struct rig_vcpu *g)
 	return rig_read(g, MODEL_PMEVCNTR(0)) >= before + 100;
 }
 
-/* A running counter stops at the next enter, goes on when allowed again, and reads back all the time. */
+/*
+ * A running counter stops at the next enter, goes on when allowed again, and reads back all the
+ * time.
+ */
 static void m97_policy_reaches_running_counters(void **state)
 {
 	static const struct vpmu_event_range instructions = { 0x08, 0x08 };
@@ -597,7 +626,10 @@ static void m97_policy_reaches_running_counters(void **state)
 	}
 }
 
-/* The policy's first form: ranges, 0x11 gates PMCCNTR, SW_INCR and CHAIN are exempt, PMCEID obeys. */
+/*
+ * The policy's first form: ranges, 0x11 gates PMCCNTR, SW_INCR and CHAIN are exempt, PMCEID
+ * obeys.
+ */
 static void m99_policy(void **state)
 {
 	static const struct vpmu_event_range cycles = { 0x11, 0x11 };
@@ -648,7 +680,10 @@ static void m111_any_order_of_life(void **state)
 				rig_run(g, 1, 10);
 			}
 			rig_exit(g);
-			/* The CPU goes offline: reclaim, then put, in any state; then the vCPU starts anew. */
+			/*
+			 * The CPU goes offline: reclaim, then put, in any state; then the vCPU
+			 * starts anew.
+			 */
 			if (rng_one_in(&rng, 2))
 				rig_reclaim(g->cpu);
 			rig_put(g);

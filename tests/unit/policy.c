@@ -15,7 +15,8 @@ static struct draft draft;
 /* Ranges of any size, overlapping, adjacent, at both ends of the space, and in any order. */
 static void draw(struct rng *rng)
 {
-	uint32_t count = (uint32_t)rng_below(rng, rng_one_in(rng, 4) ? VPMU_POLICY_RANGES_MAX + 1 : 8);
+	uint32_t count =
+		(uint32_t)rng_below(rng, rng_one_in(rng, 4) ? VPMU_POLICY_RANGES_MAX + 1 : 8);
 
 	for (uint32_t e = 0; e < SPACE; e++)
 		draft.listed[e] = false;
@@ -115,7 +116,8 @@ static void guest_counts_what_is_allowed(void **state)
 
 			assert_int_equal(counts(&g, 1, e), exempt || allowed);
 		}
-		assert_int_equal(counts(&g, CYCLE, 0), draft.listed[0x11] == draft.policy.allow_listed);
+		assert_int_equal(counts(&g, CYCLE, 0),
+				 draft.listed[0x11] == draft.policy.allow_listed);
 	}
 }
 

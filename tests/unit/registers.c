@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every register rule of the Arm guest, on a vCPU that is loaded nowhere. The expectations are written
- * down here from the manual (DDI 0487 D24.5) and are not derived from core's table.
+ * Every register rule of the Arm guest, on a vCPU that is loaded nowhere. The expectations are
+ * written down here from the manual (DDI 0487 D24.5) and are not derived from core's table.
  */
 #include <string.h>
 
@@ -132,7 +132,8 @@ static void measured_syndromes(void **state)
 	(void)state;
 	lone_guest_init(&g, VPMU_ARM_V3P5, 6, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct vpmu_arm_access access = { .reg = rows[i].esr & VPMU_ARM_SYSREG_MASK, .el = 1,
+		struct vpmu_arm_access access = { .reg = rows[i].esr & VPMU_ARM_SYSREG_MASK,
+						  .el = 1,
 						  .write = !(rows[i].esr & 1) };
 
 		assert_int_equal(access.reg, rows[i].reg);
@@ -267,7 +268,10 @@ static void pmcr_bits(void **state)
 		lone_guest_init(&g, versions[k], 5, NULL);
 		assert_int_equal(guest_read(&g.v, MODEL_PMCR), 0x41002800 | MODEL_PMCR_LC);
 		guest_write(&g.v, MODEL_PMCR, UINT64_MAX);
-		/* No AArch32: LC is RES1, D RES0. P and C read as 0; N is fixed; X is not implemented. */
+		/*
+		 * No AArch32: LC is RES1, D RES0. P and C read as 0; N is fixed; X is not
+		 * implemented.
+		 */
 		assert_int_equal(guest_read(&g.v, MODEL_PMCR),
 				 0x41002800 | MODEL_PMCR_E | MODEL_PMCR_DP | MODEL_PMCR_LC | lp);
 		guest_write(&g.v, MODEL_PMCR, 0);
@@ -374,7 +378,8 @@ static void software_increment_gates(void **state)
 {
 	(void)state;
 	for (unsigned int bits = 0; bits < 1u << 6; bits++) {
-		bool e = bits & 1, enabled = bits & 2, event0 = bits & 4, p = bits & 8, u = bits & 16;
+		bool e = bits & 1, enabled = bits & 2, event0 = bits & 4, p = bits & 8,
+		     u = bits & 16;
 		unsigned int el = bits >> 5;
 		struct lone_guest g;
 
@@ -545,7 +550,8 @@ static void model_of_a_machine(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct vpmu_hw_caps caps = {
 			.counters = 0x8000003F,
-			.identity = { 0x11, 0x22, 0x33, VPMU_ARM_IDENTITY(0x41013041, rows[i].pmuver) },
+			.identity = { 0x11, 0x22, 0x33,
+				      VPMU_ARM_IDENTITY(0x41013041, rows[i].pmuver) },
 		};
 		struct vpmu_machine machine;
 		struct vpmu_arm_model model;

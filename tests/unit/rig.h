@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guests on software PMUs: physical CPUs (hardware/model), vCPUs of several VMs on them, and for each vCPU a
- * bare machine that does the same things alone. Whatever the schedule, a guest must see and count
- * what its bare machine does (V3), and after every step the invariants of DESIGN.md section 8 hold.
+ * Guests on software PMUs: physical CPUs (hardware/model), vCPUs of several VMs on them, and for
+ * each vCPU a bare machine that does the same things alone. Whatever the schedule, a guest must
+ * see and count what its bare machine does (V3), and after every step the invariants of DESIGN.md
+ * section 8 hold.
  *
- * A guest access runs directly if the physical PMU executes it; if it traps to EL2, the rig exits, counts the
- * instruction, gives the access to vpmu_arm_access() and enters again, as a monitor does.
+ * A guest access runs directly if the physical PMU executes it; if it traps to EL2, the rig
+ * exits, counts the instruction, gives the access to vpmu_arm_access() and enters again, as a
+ * monitor does.
  */
 #ifndef VPMU_TESTS_RIG_H
 #define VPMU_TESTS_RIG_H
@@ -47,6 +49,7 @@ struct rig_vm {
 	struct vpmu_arm_model model;
 	const struct vpmu_policy *created;
 	const struct vpmu_policy *policy;
+	enum vpmu_switch_kind kind;
 };
 
 struct rig_cpu {
@@ -78,21 +81,24 @@ struct rig {
 	struct model_config hw_config;
 	struct rng rng;              /* of the schedule: the same for both switches */
 	struct rng noise;            /* of the monitor, which traps differ for */
-	enum vpmu_switch_kind kind;
 	uint64_t seed, step;
 	uint64_t matrix[EDGES][RIG_VCPUS];
 	uint64_t trace;              /* hash of all that guests saw */
 	const char *doing;
-	bool hostile;                /* guests set RES0 bits too: compared with nothing but the invariants */
+	bool hostile; /* guests set RES0 bits too: compared with nothing but the invariants */
 	/* Statistics that tests look at. */
 	uint64_t direct, trapped, pmi_guest, pmi_late, nmis;
 };
 
 /*
- * rig_init() - CPUs of (class) with rubbish in them, and on them: VM 0 with 2 vCPUs and the machine's own
- * PMU; VM 1 with 1 and a policy; VM 2 with 1 and a smaller, older PMU than the machine's.
+ * rig_init() - CPUs of (class) with rubbish in them, and on them: VM 0 with 2 vCPUs and the
+ * machine's own PMU; VM 1 with 1 and a policy; VM 2 with 1 and a smaller, older PMU than the
+ * machine's.
  */
 void rig_init(struct rig *r, enum model_class class, enum vpmu_switch_kind kind, uint64_t seed);
+/* The same with a class for each CPU and a switch for each VM. */
+void rig_init_mixed(struct rig *r, const enum model_class *classes,
+		    const enum vpmu_switch_kind *kinds, uint64_t seed);
 
 /* The monitor. Each checks what it did. */
 void rig_load(struct rig_vcpu *g, struct rig_cpu *c);

@@ -46,10 +46,11 @@ uint64_t rng_value(struct rng *rng)
 uint32_t rng_register(struct rng *rng)
 {
 	static const uint32_t singles[] = {
-		MODEL_PMCR, MODEL_PMCNTENSET, MODEL_PMCNTENCLR, MODEL_PMOVSCLR, MODEL_PMSWINC,
-		MODEL_PMSELR, MODEL_PMCEID0, MODEL_PMCEID1, MODEL_PMCCNTR, MODEL_PMXEVTYPER,
-		MODEL_PMXEVCNTR, MODEL_PMUSERENR, MODEL_PMOVSSET, MODEL_PMINTENSET, MODEL_PMINTENCLR,
-		MODEL_PMMIR, MODEL_PMCCFILTR,
+		MODEL_PMCR,	 MODEL_PMCNTENSET, MODEL_PMCNTENCLR, MODEL_PMOVSCLR,
+		MODEL_PMSWINC,	 MODEL_PMSELR,	   MODEL_PMCEID0,    MODEL_PMCEID1,
+		MODEL_PMCCNTR,	 MODEL_PMXEVTYPER, MODEL_PMXEVCNTR,  MODEL_PMUSERENR,
+		MODEL_PMOVSSET,	 MODEL_PMINTENSET, MODEL_PMINTENCLR, MODEL_PMMIR,
+		MODEL_PMCCFILTR,
 	};
 	unsigned int n = (unsigned int)rng_below(rng, rng_one_in(rng, 8) ? 32 : 8);
 
@@ -97,7 +98,9 @@ int try_read(struct vpmu_vcpu *v, unsigned int el, uint32_t reg, uint64_t *value
 
 int try_write(struct vpmu_vcpu *v, unsigned int el, uint32_t reg, uint64_t value)
 {
-	struct vpmu_arm_access access = { .reg = reg, .el = (uint8_t)el, .write = true, .value = value };
+	struct vpmu_arm_access access = {
+		.reg = reg, .el = (uint8_t)el, .write = true, .value = value
+	};
 
 	return vpmu_arm_access(v, &access);
 }

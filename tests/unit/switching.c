@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world switch by the number and order of its hardware accesses: RULES A1 to A7 one by one, on every
- * class of machine. The random schedules (schedules.c) say that it is right; this says that it is lazy.
+ * The world switch by the number and order of its hardware accesses: RULES A1 to A7 one by one,
+ * on every class of machine. The random schedules (schedules.c) say that it is right; this says
+ * that it is lazy.
  */
 #include <string.h>
 
@@ -79,7 +80,10 @@ static void a1_quiet_costs_nothing(void **state)
 	}
 }
 
-/* Programmed but not enabled, or enabled one by one but not globally, is quiet: nothing is loaded. */
+/*
+ * Programmed but not enabled, or enabled one by one but not globally, is quiet: nothing is
+ * loaded.
+ */
 static void a1_what_does_not_end_quietness(void **state)
 {
 	(void)state;
@@ -113,7 +117,8 @@ static void a1_what_ends_quietness(void **state)
 		for (unsigned int how = 0; how < 3; how++) {
 			struct rig_vcpu *g = start(class, 0);
 
-			rig_write(g, MODEL_PMCR, how ? MODEL_PMCR_E | MODEL_PMCR_LC : MODEL_PMCR_LC);
+			rig_write(g, MODEL_PMCR,
+				  how ? MODEL_PMCR_E | MODEL_PMCR_LC : MODEL_PMCR_LC);
 			rig_write(g, how == 2 ? MODEL_PMOVSSET : MODEL_PMCNTENSET, 1);
 			rig_write(g, MODEL_PMINTENSET, 1);
 			if (how == 0)
@@ -240,7 +245,10 @@ static void a2_few_counters_cost_little(void **state)
 	rig_exit(g);
 	before = accesses(g);
 	rig_reclaim(g->cpu);
-	/* Control: 7 reads and 4 writes; the cycle counter: 1 and 1; user access and pointer back. */
+	/*
+	 * Control: 7 reads and 4 writes; the cycle counter: 1 and 1; user access and pointer
+	 * back.
+	 */
 	assert_in_range(accesses(g) - before, 1, 16);
 }
 
@@ -313,7 +321,10 @@ static void a1_looks_cost_little(void **state)
 		uint64_t stop_cost = stops_by_itself(class) ? 0 : 3;
 		unsigned int counters = (unsigned int)__builtin_popcountll(g->v.vm->counters);
 		unsigned int n = 64 * VPMU_LOOK_INTERVAL;
-		/* Every fourth look also reads the selectors where we stop the counters (decision 0004). */
+		/*
+		 * Every fourth look also reads the selectors where we stop the counters (decision
+		 * 0004).
+		 */
 		uint64_t looks = 64 * 2 + (stop_cost ? 64 / 4 * counters : 0);
 
 		program(g, 2);
@@ -333,7 +344,10 @@ static void host_at_el2(struct rig_cpu *c, uint64_t n)
 
 #define PROBES 10u
 
-/* The NSH probe: a guest that asks for EL2 everywhere; returns what it counted of (n) instructions there. */
+/*
+ * The NSH probe: a guest that asks for EL2 everywhere; returns what it counted of (n)
+ * instructions there.
+ */
 static uint64_t nsh_probe(enum model_class class, unsigned int vcpu, uint64_t n)
 {
 	struct rig_vcpu *g = start(class, vcpu);
@@ -359,9 +373,10 @@ static uint64_t nsh_probe(enum model_class class, unsigned int vcpu, uint64_t n)
 }
 
 /*
- * None of it is counted. Where the guest has its selectors direct and no hardware stops it at the boundary, it
- * can count EL2 up to the write of PMCR at exit, and from the one at enter: a few instructions per
- * exit, whatever EL2 does in between (4 sides of an access, 4 counters, 5 events at most each).
+ * None of it is counted. Where the guest has its selectors direct and no hardware stops it at the
+ * boundary, it can count EL2 up to the write of PMCR at exit, and from the one at enter: a few
+ * instructions per exit, whatever EL2 does in between (4 sides of an access, 4 counters, 5 events
+ * at most each).
  */
 static void a4_nsh_counts_no_el2_instruction(void **state)
 {
@@ -374,6 +389,33 @@ static void a4_nsh_counts_no_el2_instruction(void **state)
 			assert_int_equal(nsh_probe(class, vcpu, 10000), few);
 			assert_in_range(few, 0, exact ? 0 : (PROBES + 1) * 4 * 4 * 5);
 		}
+	}
+}
+
+/* Decision 0004: such a guest loses direct access within 1,024 exits, and is exact from then on. */
+static void a4_guest_at_el2_is_noticed(void **state)
+{
+	(void)state;
+	FOR_EACH_CLASS(class) {
+		struct rig_vcpu *g = start(class, 0);
+		bool notices = !stops_by_itself(class);
+		uint64_t before;
+
+		rig.hostile = true;
+		rig_write(g, MODEL_PMCNTENSET, CYCLE_BIT);
+		rig_write(g, MODEL_PMCR, MODEL_PMCR_E | MODEL_PMCR_LC);
+		rig_write(g, MODEL_PMCCFILTR, MODEL_FILTER_NSH | MODEL_FILTER_P | MODEL_FILTER_U);
+		(void)pairs(g, 1024);
+		assert_int_equal(vpmu_vcpu_reach_reason(&g->v) == VPMU_REACH_UNSAFE, notices);
+		before = rig_read(g, MODEL_PMCCNTR);
+		(void)pairs(g, 2 * VPMU_LOOK_INTERVAL);
+		assert_int_equal(rig_read(g, MODEL_PMCCNTR), before);
+		/* Put and load give it another chance, without the bit. */
+		stop(g);
+		rig_load(g, &rig.cpus[0]);
+		assert_int_not_equal(vpmu_vcpu_reach_reason(&g->v), VPMU_REACH_UNSAFE);
+		rig_enter(g);
+		assert_int_equal(g->cpu->pmu.pmccfiltr & MODEL_FILTER_NSH, 0);
 	}
 }
 
@@ -459,7 +501,10 @@ static void a5_order(void **state)
 
 /* ---- A6 ---- */
 
-/* Intercepted: 0 if the guest grants nothing, else EN alone; direct: the guest's value (measured in arm.md 8.2). */
+/*
+ * Intercepted: 0 if the guest grants nothing, else EN alone; direct: the guest's value (measured
+ * in arm.md 8.2).
+ */
 static void a6_user_access_and_pointer(void **state)
 {
 	(void)state;
@@ -513,7 +558,8 @@ static void a7_emulated_instructions(void **state)
 		assert_in_range(count(g, 5), 1, class == MODEL_P5_FGT ? 6 : 6 + 7);
 		assert_in_range(count(g, 1), 1, class == MODEL_P5_FGT ? 7 : 7 + 7);
 		assert_int_equal(rig_read(g, MODEL_PMOVSSET) & 1, 1);
-		assert_int_equal(vpmu_count(&g->v, VPMU_EVENT_INSTRUCTIONS, false, 1), VPMU_ERR_STATE);
+		assert_int_equal(vpmu_count(&g->v, VPMU_EVENT_INSTRUCTIONS, false, 1),
+				 VPMU_ERR_STATE);
 	}
 }
 
@@ -554,7 +600,10 @@ static void v11_traps_are_bounded(void **state)
 			if (reg == MODEL_PMCR)
 				value |= MODEL_PMCR_LC;
 			(void)rig_access(g, 1, reg, rng_one_in(&rng, 2), &value);
-			/* A trap may load all of the guest's 4 counters, and a look may save them. */
+			/*
+			 * A trap may load all of the guest's 4 counters, and a look may save
+			 * them.
+			 */
 			assert_in_range(accesses(g) - before, 0, 2 * (3 * 4 + 14));
 		}
 	}
@@ -688,6 +737,7 @@ int main(void)
 		cmocka_unit_test(a4_resume_budget),
 		cmocka_unit_test(a4_trapped_guests_resume_for_nothing),
 		cmocka_unit_test(a4_nsh_counts_no_el2_instruction),
+		cmocka_unit_test(a4_guest_at_el2_is_noticed),
 		cmocka_unit_test(a5_order),
 		cmocka_unit_test(a6_user_access_and_pointer),
 		cmocka_unit_test(a7_emulated_instructions),
