@@ -75,7 +75,8 @@ static void hostile_guests(void **state)
 {
 	(void)state;
 	for (unsigned int kind = 0; kind < 2; kind++) {
-		rig_init(&lazy, class, kind ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY, seed + 7 + kind);
+		rig_init(&lazy, class, kind ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
+			 seed + 7 + kind);
 		lazy.hostile = true;
 		for (unsigned int i = 0; i < 5 * CHUNK; i++)
 			rig_step(&lazy);
