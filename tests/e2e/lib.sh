@@ -59,6 +59,14 @@ qemu_deviations()
 	esac
 }
 
+# has_fine_traps LABEL CPU: does the machine have FEAT_FGT? With it the data plane stays direct under a
+# policy. Without it a policy makes every access trap, so that the guest sees libvpmu's PMU, which is
+# the manual's.
+has_fine_traps()
+{
+	[ "$2" = max ] && [ "${1%%.*}" != qemu7 ]
+}
+
 # Cases of a console: "ok NAME", "not ok NAME: ...", "skip NAME: ..." get the suite's name.
 case_lines() { tr -d '\r' | sed -nE "s#^(ok|not ok|skip) ([a-z0-9_]+)#\\1 $1/\\2#p"; }
 

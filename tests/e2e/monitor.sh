@@ -25,13 +25,6 @@ under()
 		--append "cpi=2 $bootargs" "$@"
 }
 
-# Does the machine have FEAT_FGT? With it the data plane stays direct under a policy. Without it
-# a policy makes every access trap, so that the guest sees libvpmu's PMU, which is the manual's.
-has_fine_traps()
-{
-	[ "$2" = max ] && [ "${1%%.*}" != qemu7 ]
-}
-
 # What a guest under a policy still sees of QEMU: PMCR, PMSELR and the counters are direct.
 deviations_under_policy()
 {
