@@ -59,9 +59,9 @@ qemu_deviations()
 	esac
 }
 
-# has_fine_traps LABEL CPU: does the machine have FEAT_FGT? With it the data plane stays direct under a
-# policy. Without it a policy makes every access trap, so that the guest sees libvpmu's PMU, which is
-# the manual's.
+# has_fine_traps LABEL CPU: does the machine have FEAT_FGT? With it the data plane stays direct under
+# a policy. Without it a policy makes every access trap, so that the guest sees libvpmu's PMU,
+# which is the manual's.
 has_fine_traps()
 {
 	[ "$2" = max ] && [ "${1%%.*}" != qemu7 ]

@@ -154,7 +154,7 @@ same()
 	done
 }
 
-# Twelve events shared the counters, and all counters were in use: six at least, of the time of each.
+# Twelve events shared the counters, and at least six counters were in use at any time.
 shared()
 {
 	local times
@@ -258,8 +258,8 @@ judge_smp()
 
 # ---- Which suites ----
 
-# expected_reach LABEL CPU KIND NAME: what the guest reaches untrapped. Linux counts at EL2 too if nobody says
-# :u, :k or :h, which before PMUv3p5 costs it direct access under the lazy switch (decision 0004).
+# expected_reach LABEL CPU KIND NAME: what the guest reaches untrapped. Linux counts at EL2 too if
+# nobody says :u, which before PMUv3p5 costs it direct access (lazy switch, decision 0004).
 expected_reach()
 {
 	if has_fine_traps "$1" "$2"; then
@@ -273,14 +273,17 @@ expected_reach()
 	fi
 }
 
-# suites MACHINE-LABEL CPU: "KIND NAME OPTION..." per line. Every machine has the lazy switch, and each
-# model one of the others on one QEMU: with more, this would take many minutes and show little more.
+# suites LABEL CPU: "KIND NAME OPTION..." per line. Every machine has the lazy switch and some of the
+# others: all of them would take many minutes and show little more.
 suites()
 {
 	echo "profile lazy"
 	case ${1%%.*}/$2 in
 	qemu10/max) echo "profile eager --switch eager"; echo "denied denied"; echo "smp smp" ;;
-	qemu10/neoverse-n1) echo "profile eager --switch eager"; echo "denied denied-eager --switch eager" ;;
+	qemu10/neoverse-n1)
+		echo "profile eager --switch eager"
+		echo "denied denied-eager --switch eager"
+		;;
 	qemu10/cortex-a57) echo "profile policy --policy deny:0x03" ;;
 	qemu7/max) echo "profile policy --policy deny:0x03"; echo "denied denied" ;;
 	qemu7/neoverse-n1) echo "profile policy-eager --switch eager --policy deny:0x03" ;;
