@@ -32,9 +32,9 @@ static void eager_enter(struct vpmu_vcpu *v)
 	if (ops->route)
 		ops->route(hw, VPMU_ROUTE_GUEST, 0);
 	cpu->host_global = ops->global(hw);
-	ops->stop(hw, v->vm->counters);
-	ops->interrupts_clear(hw, v->vm->counters);
-	ops->status_clear(hw, v->vm->counters);
+	ops->stop(hw, hw->caps.counters);
+	ops->interrupts_clear(hw, hw->caps.counters);
+	ops->status_clear(hw, hw->caps.counters);
 	while (rest) {
 		unsigned int i = vpmu_mask_next(&rest);
 
@@ -110,10 +110,10 @@ static void eager_exit(struct vpmu_vcpu *v)
 }
 
 /* Nothing is in the hardware when these could be called. */
-static void eager_evict(struct vpmu_vcpu *v, uint64_t will_write)
+static void eager_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 {
 	(void)v;
-	(void)will_write;
+	(void)host_owns;
 }
 
 static void eager_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)

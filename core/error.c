@@ -6,9 +6,7 @@ static const char *const messages[] = {
 	[-VPMU_ERR_PARAM] = "an argument is outside its documented range",
 	[-VPMU_ERR_SIZE] = "a size member does not fit this library version",
 	[-VPMU_ERR_STATE] = "the call is not allowed in this phase",
-	[-VPMU_ERR_BUSY] = "fixed since the guest first ran, or in use",
 	[-VPMU_ERR_UNSUPPORTED] = "this machine cannot do it",
-	[-VPMU_ERR_INTERNAL] = "internal error of libvpmu",
 };
 
 const char *vpmu_strerror(int error)

@@ -59,19 +59,29 @@ struct vpmu_arch {
 	 */
 	uint64_t (*add)(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, bool user,
 			uint64_t n);
+	/*
+	 * The event that counter (i) with (selector) counts, its period left alone; false: none, as far as
+	 * a counting source is concerned (no ring, or counted in software).
+	 */
+	bool (*event)(const struct vpmu_vm *vm, unsigned int i, uint64_t selector,
+		      struct vpmu_event *event);
+	/* Events until counter (i) overflows; UINT64_MAX also for one more. */
+	uint64_t (*distance)(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigned int i);
 	/* Counters that an overflow of one in (mask) may carry into. */
 	uint64_t (*carries)(const struct vpmu_vm *vm, const struct vpmu_state *s, uint64_t mask);
 	/* The bits that counter (i) has; the hardware's may have more. */
 	uint64_t (*width)(const struct vpmu_vm *vm, unsigned int i);
 	/* User access value for the hardware while everything is intercepted (RULES A6). */
 	uint64_t (*closed_user)(const struct vpmu_state *s);
+	/* Has the hardware every bit and event number that the guest's PMU has? */
+	bool (*fits)(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps);
 	/* Would direct access show the guest exactly its own PMU on this hardware? */
 	bool (*shape_is)(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps);
 	/* Could the guest have everything direct, identification included? */
 	bool (*identity_is)(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps);
 	/* Cuts (s), read from a hardware that keeps more bits, down to what the model has (V4). */
 	void (*clean)(const struct vpmu_vm *vm, struct vpmu_state *s);
-	/* Has any selector of (s), as read from the hardware, bits that make it count outside the guest? */
+	/* Has a selector of (s), as read from the hardware, bits that the guest's PMU does not have? */
 	bool (*escapes)(const struct vpmu_vm *vm, const struct vpmu_state *s);
 	/* Is (s) a state that this model can have? */
 	bool (*valid)(const struct vpmu_vm *vm, const struct vpmu_state *s);
@@ -79,17 +89,23 @@ struct vpmu_arch {
 	void (*reset)(const struct vpmu_vm *vm, struct vpmu_state *s);
 };
 
-/* The world switch. v is loaded on v->cpu; all [cpu]. */
+/* What makes the counters count: a world switch, or events. All [cpu], [vcpu] if emulated. */
 struct vpmu_switch {
 	/* Makes the guest's PMU ready to run; owner becomes LIVE if anything of it is in the hardware. */
 	void (*enter)(struct vpmu_vcpu *v);
 	/* The guest stopped; owner becomes PARKED or HOST. */
 	void (*exit)(struct vpmu_vcpu *v);
-	/* If resident: saves everything, scrubs but (will_write); owner becomes HOST. */
-	void (*evict)(struct vpmu_vcpu *v, uint64_t will_write);
+	/* If resident: saves everything, scrubs but (host_owns); owner becomes HOST. */
+	void (*evict)(struct vpmu_vcpu *v, uint64_t host_owns);
 	/*
-	 * While resident: brings (items) and the values of (counters) up to date in v->state, and carries a
-	 * change of v->state to the hardware.
+	 * May be NULL. The residency ends; the guest's state is replaced; a write is about to change it.
+	 */
+	void (*put)(struct vpmu_vcpu *v);
+	void (*replace)(struct vpmu_vcpu *v);
+	void (*begin)(struct vpmu_vcpu *v);
+	/*
+	 * Where anything of the guest is elsewhere: bring (items) and the values of (counters) up to date in
+	 * v->state, and carry a change of v->state there.
 	 */
 	void (*pull)(struct vpmu_vcpu *v, uint32_t items, uint64_t counters);
 	void (*push)(struct vpmu_vcpu *v, const struct vpmu_change *change);
@@ -97,6 +113,7 @@ struct vpmu_switch {
 
 extern const struct vpmu_switch vpmu_mediated_switch;
 extern const struct vpmu_switch vpmu_eager_switch;
+extern const struct vpmu_switch vpmu_emulated_switch;
 
 /* vcpu.c, for the guest architectures. */
 int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct vpmu_arch *arch,
@@ -104,8 +121,8 @@ int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct 
 bool vpmu_vcpu_is_resident(const struct vpmu_vcpu *v);
 /* Brings items and counter values up to date before an access looks at them. */
 void vpmu_vcpu_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters);
-/* The scalars before a change. */
-struct vpmu_change vpmu_vcpu_change(const struct vpmu_vcpu *v);
+/* The scalars before a change, which is about to be made. */
+struct vpmu_change vpmu_vcpu_change(struct vpmu_vcpu *v);
 /* After an access changed v->state. */
 void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change);
 

@@ -17,10 +17,12 @@ static void caps_meet(struct vpmu_hw_caps *all, const struct vpmu_hw_caps *one)
 	all->fine_traps &= one->fine_traps;
 	if (one->boundary < all->boundary)
 		all->boundary = one->boundary;
-	for (unsigned int i = 0; i < 4; i++) {
-		if (all->identity[i] != one->identity[i])
-			all->identity[i] &= one->identity[i];
-	}
+	if (one->version < all->version)
+		all->version = one->version;
+	all->direct_values &= one->direct_values;
+	all->multithreaded |= one->multithreaded;
+	for (unsigned int i = 0; i < 4; i++)
+		all->identity[i] &= one->identity[i];
 }
 
 void vpmu_machine_add(struct vpmu_machine *machine, const struct vpmu_hw_caps *caps)
@@ -42,6 +44,7 @@ int vpmu_cpu_init(struct vpmu_cpu *cpu, uint32_t number, struct vpmu_hw *hw)
 	*cpu = (struct vpmu_cpu){ .hw = hw, .number = number };
 	atomic_init(&cpu->owner, VPMU_OWNER_HOST);
 	atomic_init(&cpu->mailbox, 0);
+	atomic_init(&cpu->occupied, false);
 	ops->set_global(hw, hw->caps.global_reset);
 	ops->stop(hw, counters);
 	ops->interrupts_clear(hw, counters);
@@ -54,14 +57,14 @@ enum vpmu_owner vpmu_cpu_nmi_owner(const struct vpmu_cpu *cpu)
 	return (enum vpmu_owner)atomic_load_explicit(&cpu->owner, memory_order_relaxed);
 }
 
-int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t will_write)
+int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t host_owns)
 {
 	struct vpmu_vcpu *v = cpu->resident;
 
-	if (v && v->in_guest)
+	if (cpu->loaded && cpu->loaded->in_guest)
 		return VPMU_ERR_STATE;
 	if (v)
-		v->vm->sw->evict(v, will_write);
+		v->vm->sw->evict(v, host_owns);
 	if (cpu->loaded) {
 		/* User access is the host's again before anything of the host's runs (A6). */
 		vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
@@ -70,15 +73,15 @@ int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t will_write)
 		vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
 	}
 	cpu->reclaimed = true;
-	cpu->known_value &= ~will_write;
-	cpu->known_selector &= ~will_write;
+	cpu->known_value &= ~host_owns;
+	cpu->known_selector &= ~host_owns;
 	return 0;
 }
 
 bool vpmu_cpu_request_reclaim(struct vpmu_cpu *cpu)
 {
 	atomic_fetch_or(&cpu->mailbox, MAIL_RECLAIM);
-	return vpmu_cpu_nmi_owner(cpu) != VPMU_OWNER_HOST;
+	return atomic_load(&cpu->occupied);
 }
 
 void vpmu_cpu_poll(struct vpmu_cpu *cpu)
@@ -87,6 +90,10 @@ void vpmu_cpu_poll(struct vpmu_cpu *cpu)
 	if (!atomic_load_explicit(&cpu->mailbox, memory_order_relaxed))
 		return;
 	/* The guest does not run here, so the reclaim cannot be refused. */
-	if (atomic_exchange(&cpu->mailbox, 0) & MAIL_RECLAIM)
-		(void)vpmu_cpu_reclaim(cpu, 0);
+	if (!(atomic_exchange(&cpu->mailbox, 0) & MAIL_RECLAIM))
+		return;
+	(void)vpmu_cpu_reclaim(cpu, 0);
+	/* Whoever asked did not say what it is going to write. */
+	cpu->known_value = 0;
+	cpu->known_selector = 0;
 }

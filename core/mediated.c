@@ -138,9 +138,9 @@ static void sweep(struct vpmu_vcpu *v)
 
 	if (!cpu->reclaimed)
 		return;
-	ops_of(v)->stop(cpu->hw, v->vm->counters);
-	ops_of(v)->interrupts_clear(cpu->hw, v->vm->counters);
-	ops_of(v)->status_clear(cpu->hw, v->vm->counters);
+	ops_of(v)->stop(cpu->hw, cpu->hw->caps.counters);
+	ops_of(v)->interrupts_clear(cpu->hw, cpu->hw->caps.counters);
+	ops_of(v)->status_clear(cpu->hw, cpu->hw->caps.counters);
 	cpu->reclaimed = false;
 }
 
@@ -230,7 +230,7 @@ static void save_selectors(struct vpmu_vcpu *v)
 }
 
 /* Values of (mask) into the state. What the host will not overwrite goes back to 0 (V2). */
-static void save_and_scrub(struct vpmu_vcpu *v, uint64_t mask, uint64_t will_write)
+static void save_and_scrub(struct vpmu_vcpu *v, uint64_t mask, uint64_t host_owns)
 {
 	struct vpmu_cpu *cpu = v->cpu;
 
@@ -238,7 +238,7 @@ static void save_and_scrub(struct vpmu_vcpu *v, uint64_t mask, uint64_t will_wri
 		unsigned int i = vpmu_mask_next(&mask);
 
 		v->state.value[i] = cpu->hw->ops->read(cpu->hw, i);
-		if (will_write & VPMU_BIT(i))
+		if (host_owns & VPMU_BIT(i))
 			continue;
 		if (v->state.value[i])
 			cpu->hw->ops->write(cpu->hw, i, 0);
@@ -246,7 +246,16 @@ static void save_and_scrub(struct vpmu_vcpu *v, uint64_t mask, uint64_t will_wri
 	}
 }
 
-static void mediated_evict(struct vpmu_vcpu *v, uint64_t will_write)
+/* With everything direct, the guest's selectors may have bits that its PMU does not have. */
+static void note_escape(struct vpmu_vcpu *v)
+{
+	if (!v->vm->arch->escapes(v->vm, &v->state))
+		return;
+	v->unsafe = true;
+	v->reason = VPMU_REACH_UNSAFE;
+}
+
+static void mediated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 {
 	struct vpmu_cpu *cpu = v->cpu;
 	uint64_t changed;
@@ -255,10 +264,12 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t will_write)
 		return;
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	silence(v);
-	if (v->in_hw & VPMU_ITEM_SELECTORS)
+	if (v->in_hw & VPMU_ITEM_SELECTORS) {
 		save_selectors(v);
+		note_escape(v);
+	}
 	changed = writable(v);
-	save_and_scrub(v, changed, will_write);
+	save_and_scrub(v, changed, host_owns);
 	/* The others have had the value 0 all the time. */
 	cpu->known_value |= v->in_hw_counters & ~changed;
 	v->vm->arch->clean(v->vm, &v->state);
@@ -303,8 +314,11 @@ static void pull_control(struct vpmu_vcpu *v, uint32_t items)
 
 static void mediated_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)
 {
-	const struct vpmu_hw_ops *ops = ops_of(v);
+	const struct vpmu_hw_ops *ops;
 
+	if (!vpmu_vcpu_is_resident(v))
+		return;
+	ops = ops_of(v);
 	items &= v->in_hw;
 	counters &= v->in_hw_counters;
 	pull_control(v, items);
@@ -358,11 +372,15 @@ static void push_bits(struct vpmu_hw *hw, uint64_t old, uint64_t now,
 
 static void mediated_push(struct vpmu_vcpu *v, const struct vpmu_change *c)
 {
-	const struct vpmu_hw_ops *ops = ops_of(v);
-	struct vpmu_hw *hw = v->cpu->hw;
+	const struct vpmu_hw_ops *ops;
+	struct vpmu_hw *hw;
 	uint64_t stopped = c->enabled & ~v->state.enabled;
 	uint64_t started = v->state.enabled & ~c->enabled;
 
+	if (!vpmu_vcpu_is_resident(v))
+		return;
+	ops = ops_of(v);
+	hw = v->cpu->hw;
 	vpmu_cpu_own(v->cpu, VPMU_OWNER_TRANSITION);
 	if (stopped)
 		ops->stop(hw, stopped);
@@ -433,14 +451,14 @@ static bool escaped(struct vpmu_vcpu *v)
 	if (!must_stop(v) || v->exits % (SELECTOR_LOOKS * VPMU_LOOK_INTERVAL) != VPMU_LOOK_INTERVAL)
 		return false;
 	mediated_pull(v, VPMU_ITEM_SELECTORS, 0);
-	return v->vm->arch->escapes(v->vm, &v->state);
+	note_escape(v);
+	return v->unsafe;
 }
 
 /* The way back to zero cost does not wait for put: a static partition never puts (A1). */
 static void look(struct vpmu_vcpu *v)
 {
 	if (escaped(v)) {
-		v->reason = VPMU_REACH_UNSAFE;
 		mediated_evict(v, 0);
 		return;
 	}

@@ -4,24 +4,35 @@
 
 /* ---- VM ---- */
 
+static const struct vpmu_switch *switch_of(const struct vpmu_vm_config *config)
+{
+	if (config->mode == VPMU_MODE_EMULATED)
+		return &vpmu_emulated_switch;
+	if (config->mode != VPMU_MODE_MEDIATED)
+		return NULL;
+	if (config->switch_kind == VPMU_SWITCH_LAZY)
+		return &vpmu_mediated_switch;
+	return config->switch_kind == VPMU_SWITCH_EAGER ? &vpmu_eager_switch : NULL;
+}
+
 int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct vpmu_arch *arch,
 		 const void *model, uint64_t counters, const struct vpmu_vm_config *config)
 {
 	if (config->size != sizeof(*config))
 		return VPMU_ERR_SIZE;
-	if (config->switch_kind != VPMU_SWITCH_LAZY && config->switch_kind != VPMU_SWITCH_EAGER)
+	if (!switch_of(config))
 		return VPMU_ERR_PARAM;
 	if (config->policy && vpmu_policy_check(config->policy))
 		return VPMU_ERR_PARAM;
-	if (counters & ~machine->caps.counters)
+	if (config->mode == VPMU_MODE_MEDIATED && counters & ~machine->caps.counters)
 		return VPMU_ERR_UNSUPPORTED;
 
 	*vm = (struct vpmu_vm){
 		.machine = machine,
 		.arch = arch,
 		.model = model,
-		.sw = config->switch_kind == VPMU_SWITCH_EAGER ? &vpmu_eager_switch
-							       : &vpmu_mediated_switch,
+		.sw = switch_of(config),
+		.mode = config->mode,
 		.created_policy = config->policy,
 		.counters = counters,
 	};
@@ -41,7 +52,8 @@ bool vpmu_policy_unused(struct vpmu_vcpu *const *vcpus, size_t count,
 			const struct vpmu_policy *policy)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (atomic_load(&vcpus[i]->vm->policy) == policy)
+		if (vcpus[i]->vm->created_policy == policy ||
+		    atomic_load(&vcpus[i]->vm->policy) == policy)
 			return false;
 		if (atomic_load(&vcpus[i]->policy) == policy)
 			return false;
@@ -63,13 +75,44 @@ void vpmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *vm)
 	vm->arch->reset(vm, &v->state);
 }
 
+int vpmu_vcpu_attach(struct vpmu_vcpu *v, struct vpmu_emulated *emulated,
+		     struct vpmu_source *source)
+{
+	if (v->vm->mode != VPMU_MODE_EMULATED || v->emulated)
+		return VPMU_ERR_STATE;
+	if (source->ops->size != sizeof(*source->ops))
+		return VPMU_ERR_SIZE;
+	*emulated = (struct vpmu_emulated){ .source = source };
+	atomic_init(&emulated->hints, 0);
+	v->emulated = emulated;
+	return 0;
+}
+
+static void replace(struct vpmu_vcpu *v)
+{
+	if (v->vm->sw->replace)
+		v->vm->sw->replace(v);
+	v->counts_known = false;
+	judge(v);
+}
+
+int vpmu_vcpu_detach(struct vpmu_vcpu *v)
+{
+	if (v->loaded)
+		return VPMU_ERR_STATE;
+	/* Counts so far are the guest's; then no event is left. */
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, v->vm->counters);
+	replace(v);
+	v->emulated = NULL;
+	return 0;
+}
+
 int vpmu_vcpu_reset(struct vpmu_vcpu *v)
 {
-	if (v->cpu)
+	if (v->loaded)
 		return VPMU_ERR_STATE;
 	v->vm->arch->reset(v->vm, &v->state);
-	v->counts_known = false;
-	v->busy = false;
+	replace(v);
 	return 0;
 }
 
@@ -91,6 +134,8 @@ static enum vpmu_reach_reason reason_of(const struct vpmu_vcpu *v)
 		return VPMU_REACH_FINE_TRAPS;
 	if (!vm->arch->identity_is(vm, caps))
 		return VPMU_REACH_SHAPE;
+	if (v->unsafe || caps->multithreaded)
+		return VPMU_REACH_UNSAFE;
 	if (!vpmu_policy_is_open(atomic_load(&v->policy)) ||
 	    !vpmu_policy_is_open(vm->created_policy))
 		return VPMU_REACH_POLICY;
@@ -114,30 +159,51 @@ static void close_view(struct vpmu_vcpu *v)
 	vpmu_cpu_own(v->cpu, VPMU_OWNER_HOST);
 }
 
-int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
+static int load_error(const struct vpmu_vcpu *v, const struct vpmu_cpu *cpu)
+{
+	bool mediated = v->vm->mode == VPMU_MODE_MEDIATED;
+
+	if (v->loaded || (cpu && cpu->loaded) || (!mediated && !v->emulated))
+		return VPMU_ERR_STATE;
+	if (!mediated)
+		return 0;
+	if (!cpu || v->vm->counters & ~cpu->hw->caps.counters)
+		return VPMU_ERR_UNSUPPORTED;
+	return v->vm->arch->fits(v->vm, &cpu->hw->caps) ? 0 : VPMU_ERR_UNSUPPORTED;
+}
+
+static void load_cpu(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
 {
 	struct vpmu_hw *hw = cpu->hw;
 	uint64_t accesses = hw->accesses;
 
-	if (v->cpu || cpu->loaded)
-		return VPMU_ERR_STATE;
-	if (v->vm->counters & ~hw->caps.counters)
-		return VPMU_ERR_UNSUPPORTED;
-
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	v->cpu = cpu;
-	v->exits = 0;
-	v->quiet_looks = 0;
-	v->touched_counters = false;
-	v->may_differ = 0;
 	v->reason = reason_of(v);
 	cpu->loaded = v;
+	atomic_store(&cpu->occupied, true);
 	cpu->host_user = cpu->user = hw->ops->user(hw);
 	cpu->host_pointer = cpu->pointer = hw->ops->pointer(hw);
 	hw->ops->reach(hw, VPMU_REACH_NONE);
 	cpu->reach = VPMU_REACH_NONE;
 	close_view(v);
 	v->stats.switch_accesses += hw->accesses - accesses;
+}
+
+int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
+{
+	int error = load_error(v, cpu);
+
+	if (error)
+		return error;
+	v->loaded = true;
+	v->exits = 0;
+	v->quiet_looks = 0;
+	v->touched_counters = false;
+	v->may_differ = 0;
+	v->unsafe = false;
+	if (cpu)
+		load_cpu(v, cpu);
 	return 0;
 }
 
@@ -163,7 +229,37 @@ static int boundary_error(const struct vpmu_vcpu *v, unsigned int nesting, bool 
 {
 	if (nesting)
 		return VPMU_ERR_PARAM;
-	return v->cpu && v->in_guest == in_guest ? 0 : VPMU_ERR_STATE;
+	return v->loaded && v->in_guest == in_guest ? 0 : VPMU_ERR_STATE;
+}
+
+/* Accesses of the vCPU's physical PMU so far. */
+static uint64_t accesses_of(const struct vpmu_vcpu *v)
+{
+	return v->cpu ? v->cpu->hw->accesses : 0;
+}
+
+static void poll(struct vpmu_vcpu *v)
+{
+	if (v->cpu)
+		vpmu_cpu_poll(v->cpu);
+}
+
+/*
+ * The guest is announced before the last look at what may have come up, and an overflow callback does
+ * the two the other way round: one of them sees the other (RULES E1).
+ */
+static int announce(struct vpmu_vcpu *v)
+{
+	if (!v->emulated) {
+		atomic_store_explicit(&v->in_guest, true, memory_order_relaxed);
+		return 0;
+	}
+	atomic_store(&v->in_guest, true);
+	if (!atomic_load(&v->emulated->hints))
+		return 0;
+	atomic_store(&v->in_guest, false);
+	v->vm->sw->exit(v);
+	return VPMU_AGAIN;
 }
 
 int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting)
@@ -173,20 +269,19 @@ int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting)
 
 	if (error)
 		return error;
-	accesses = v->cpu->hw->accesses;
+	accesses = accesses_of(v);
 	if (adopt_policy(v)) {
 		/* Selectors in the hardware obey the old one: load them again, filtered anew. */
 		v->vm->sw->evict(v, 0);
-		v->reason = reason_of(v);
+		if (v->cpu)
+			v->reason = reason_of(v);
 		v->counts_known = false;
 	}
-	vpmu_cpu_poll(v->cpu);
-	atomic_store_explicit(&v->vm->ran, 1, memory_order_relaxed);
+	poll(v);
 	v->stats.enters++;
 	v->vm->sw->enter(v);
-	v->in_guest = true;
-	v->stats.switch_accesses += v->cpu->hw->accesses - accesses;
-	return 0;
+	v->stats.switch_accesses += accesses_of(v) - accesses;
+	return announce(v);
 }
 
 int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting)
@@ -196,31 +291,48 @@ int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting)
 
 	if (error)
 		return error;
-	accesses = v->cpu->hw->accesses;
-	v->in_guest = false;
+	accesses = accesses_of(v);
+	atomic_store_explicit(&v->in_guest, false, memory_order_relaxed);
 	v->vm->sw->exit(v);
-	vpmu_cpu_poll(v->cpu);
-	v->stats.switch_accesses += v->cpu->hw->accesses - accesses;
+	poll(v);
+	v->stats.switch_accesses += accesses_of(v) - accesses;
 	return 0;
 }
 
-int vpmu_vcpu_put(struct vpmu_vcpu *v)
+static void put_cpu(struct vpmu_vcpu *v)
 {
 	struct vpmu_cpu *cpu = v->cpu;
-	uint64_t accesses;
+	uint64_t accesses = cpu->hw->accesses;
 
-	if (!cpu || v->in_guest)
-		return VPMU_ERR_STATE;
-	accesses = cpu->hw->accesses;
 	v->vm->sw->evict(v, 0);
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	vpmu_cpu_set_user(cpu, cpu->host_user);
 	vpmu_cpu_set_pointer(cpu, cpu->host_pointer);
 	vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
 	cpu->loaded = NULL;
+	atomic_store(&cpu->occupied, false);
 	v->cpu = NULL;
 	v->stats.switch_accesses += cpu->hw->accesses - accesses;
+}
+
+int vpmu_vcpu_put(struct vpmu_vcpu *v)
+{
+	if (!v->loaded || v->in_guest)
+		return VPMU_ERR_STATE;
+	if (v->vm->sw->put)
+		v->vm->sw->put(v);
+	if (v->cpu)
+		put_cpu(v);
+	v->loaded = false;
 	return 0;
+}
+
+bool vpmu_vcpu_overflow(struct vpmu_vcpu *v, unsigned int slot)
+{
+	if (!v->emulated || slot >= VPMU_COUNTER_MAX)
+		return false;
+	atomic_fetch_or(&v->emulated->hints, VPMU_BIT(slot));
+	return atomic_load(&v->in_guest);
 }
 
 enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu)
@@ -244,12 +356,13 @@ enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu)
 
 void vpmu_vcpu_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)
 {
-	if (vpmu_vcpu_is_resident(v))
-		v->vm->sw->pull(v, items, counters);
+	v->vm->sw->pull(v, items, counters);
 }
 
-struct vpmu_change vpmu_vcpu_change(const struct vpmu_vcpu *v)
+struct vpmu_change vpmu_vcpu_change(struct vpmu_vcpu *v)
 {
+	if (v->vm->sw->begin)
+		v->vm->sw->begin(v);
 	return (struct vpmu_change){
 		.enabled = v->state.enabled,
 		.interrupts = v->state.interrupts,
@@ -262,10 +375,9 @@ void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change)
 {
 	if (change->selectors)
 		v->counts_known = false;
-	if (vpmu_vcpu_is_resident(v)) {
-		v->vm->sw->push(v, change);
+	v->vm->sw->push(v, change);
+	if (vpmu_vcpu_is_resident(v))
 		return;
-	}
 	judge(v);
 	if (v->cpu)
 		close_view(v);
@@ -333,13 +445,12 @@ static void count_selected(struct vpmu_vcpu *v, enum vpmu_event_class event, boo
 
 int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n)
 {
-	uint64_t before = v->cpu ? v->cpu->hw->accesses : 0;
+	uint64_t before = accesses_of(v);
 
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
 	count_selected(v, event, user, n);
-	if (v->cpu)
-		v->stats.trap_accesses += v->cpu->hw->accesses - before;
+	v->stats.trap_accesses += accesses_of(v) - before;
 	return 0;
 }
 
@@ -358,13 +469,12 @@ int vpmu_vcpu_get_state(struct vpmu_vcpu *v, struct vpmu_state *out)
 
 int vpmu_vcpu_set_state(struct vpmu_vcpu *v, const struct vpmu_state *in)
 {
-	if (v->cpu)
+	if (v->loaded)
 		return VPMU_ERR_STATE;
 	if (!v->vm->arch->valid(v->vm, in))
 		return VPMU_ERR_PARAM;
 	v->state = *in;
-	v->counts_known = false;
-	judge(v);
+	replace(v);
 	return 0;
 }
 
@@ -381,6 +491,8 @@ static enum vpmu_counter_state counter_state(const struct vpmu_vcpu *v, unsigned
 		return VPMU_COUNTER_DENIED;
 	if (!arch->supported(v->vm, i, selector))
 		return VPMU_COUNTER_UNSUPPORTED;
+	if (v->emulated && v->emulated->starved & VPMU_BIT(i))
+		return VPMU_COUNTER_STARVED;
 	return VPMU_COUNTER_COUNTING;
 }
 
@@ -397,6 +509,10 @@ int vpmu_vcpu_counter(struct vpmu_vcpu *v, unsigned int i, struct vpmu_counter_s
 		.value = v->state.value[i],
 		.selector = v->state.selector[i],
 	};
+	if (v->emulated) {
+		out->enabled_time = v->emulated->counter[i].enabled;
+		out->running_time = v->emulated->counter[i].running;
+	}
 	return 0;
 }
 

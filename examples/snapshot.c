@@ -59,7 +59,8 @@ int main(void)
 	static struct guest a, b;
 	static struct vpmu_state state;
 	const uint64_t counters = 0x8000003F;  /* six event counters and the cycle counter */
-	const struct vpmu_hw_caps caps = { .counters = counters, .selectable = counters };
+	const struct vpmu_hw_caps caps = { .counters = counters, .selectable = counters,
+					   .version = VPMU_ARM_V3P1 };
 	const struct vpmu_arm_model model = {
 		.size = sizeof(model),
 		.version = VPMU_ARM_V3P1,

@@ -15,6 +15,10 @@ core:               include/vpmu core free
 core/arm:           include/vpmu core core/arm free
 hardware/armv8:     include/vpmu hardware/armv8 free
 hardware/model:     include/vpmu hardware/model free libc
+sources/model:      include/vpmu sources/model free
+sources/script:     include/vpmu sources/script free
+hosts/pc:           hosts/pc free libc
+hosts/unicorn:      hosts/pc hosts/unicorn free libc
 hosts/el2:          include/vpmu hosts/el2 hardware/armv8 fdt free
 tools/vpmu:         include/vpmu tools/vpmu hosts/el2 free libc
 guests/arm-tests:   guests/arm-tests free
@@ -22,7 +26,8 @@ guests/linux:       guests/linux free libc
 examples:           include/vpmu hardware/model free libc
 docs:               include/vpmu free libc
 bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
-tests/unit:         include/vpmu core core/arm hardware/model guests/arm-tests tests/unit free libc
+tests/unit:         include/vpmu core core/arm hardware/model sources/model sources/script guests/arm-tests tests/unit free libc
+tests/engine:       hosts/pc hosts/unicorn tests/unit tests/engine free libc
 tests/e2e:          include/vpmu tests/e2e free libc
 '
 

@@ -101,12 +101,12 @@ void vpmu_arm_write_selr(struct arm_access *a, uint64_t value)
 
 uint64_t vpmu_arm_read_ceid0(struct arm_access *a)
 {
-	return vpmu_arm_ceid(a->v->vm, 0);
+	return a->v->vm->advertised[0];
 }
 
 uint64_t vpmu_arm_read_ceid1(struct arm_access *a)
 {
-	return vpmu_arm_ceid(a->v->vm, 1);
+	return a->v->vm->advertised[1];
 }
 
 uint64_t vpmu_arm_read_mmir(struct arm_access *a)
@@ -237,11 +237,14 @@ static int access_register(struct vpmu_vcpu *v, struct vpmu_arm_access *access)
 	if (!r)
 		return VPMU_NOT_MINE;
 	outcome = decode(r, &a, member, access->write);
-	if (outcome == VPMU_HANDLED)
-		apply(r, &a, access);
-	else
+	if (outcome != VPMU_HANDLED) {
 		v->stats.faults++;
-	return (int)outcome;
+		return (int)outcome;
+	}
+	if (access->count)
+		(void)vpmu_count(v, VPMU_EVENT_INSTRUCTIONS, access->el == 0, 1);
+	apply(r, &a, access);
+	return VPMU_HANDLED;
 }
 
 int vpmu_arm_access(struct vpmu_vcpu *v, struct vpmu_arm_access *access)

@@ -56,15 +56,44 @@ static bool arm_denied(const struct vpmu_vm *vm, const struct vpmu_policy *polic
 	       !vpmu_policy_allows(vm->created_policy, event);
 }
 
+/* Has (ceid), PMCEID0 and PMCEID1, the event? Of all but common events it does not speak. */
+static bool names(const uint64_t ceid[2], uint32_t event)
+{
+	uint32_t common = event & ~0x4000u;
+
+	if (common > 0x3F)
+		return true;
+	return ceid[common / 32] & VPMU_BIT(common % 32 + (event == common ? 0 : 32));
+}
+
+static bool arm_supported(const struct vpmu_vm *vm, unsigned int i, uint64_t selector)
+{
+	uint32_t event = event_of(i, selector);
+
+	return event == EVENT_SW_INCR || i == VPMU_ARM_CYCLE ||
+	       names(vpmu_arm_model(vm)->ceid, event);
+}
+
+/* The hardware has it, but the guest is told that it has not: then it does not count (V12). */
+static bool is_hidden(const struct vpmu_vm *vm, unsigned int i, uint64_t selector)
+{
+	uint32_t event = event_of(i, selector);
+
+	return !arm_supported(vm, i, selector) && names(vm->machine->caps.identity, event);
+}
+
 static uint64_t arm_filter(const struct vpmu_vm *vm, const struct vpmu_policy *policy,
 			   unsigned int i, uint64_t selector)
 {
 	/* NSH is outside the mask: nothing counts at EL2. */
 	selector &= vpmu_arm_selector_mask(vpmu_arm_model(vm), i);
-	if (arm_denied(vm, policy, i, selector))
+	if (arm_denied(vm, policy, i, selector) || is_hidden(vm, i, selector))
 		selector |= EVTYPER_P | EVTYPER_U;
 	return selector;
 }
+
+/* STALL_SLOT* in PMCEID1. */
+#define CEID1_SLOTS ((uint64_t)7 << (EVENT_STALL_SLOT_FIRST - 0x20))
 
 static bool is_slot_event(uint32_t event)
 {
@@ -77,7 +106,7 @@ static uint32_t ceid_event(unsigned int half, unsigned int bit)
 	return (bit >= 32 ? 0x4000u : 0) + 32 * half + bit % 32;
 }
 
-uint64_t vpmu_arm_ceid(const struct vpmu_vm *vm, unsigned int half)
+static uint64_t advertise(const struct vpmu_vm *vm, unsigned int half)
 {
 	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
 	uint64_t rest = m->ceid[half];
@@ -98,23 +127,12 @@ uint64_t vpmu_arm_ceid(const struct vpmu_vm *vm, unsigned int half)
 	return ceid;
 }
 
-static bool arm_supported(const struct vpmu_vm *vm, unsigned int i, uint64_t selector)
-{
-	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
-	uint32_t event = event_of(i, selector);
-
-	if (event == EVENT_SW_INCR || i == VPMU_ARM_CYCLE || event > 0x3F)
-		return true;
-	return m->ceid[event / 32] & VPMU_BIT(event % 32);
-}
-
 static bool arm_matches(const struct vpmu_vm *vm, unsigned int i, uint64_t selector,
 			enum vpmu_event_class event, bool user)
 {
-	(void)vm;
 	if (i == VPMU_ARM_CYCLE || event != VPMU_EVENT_INSTRUCTIONS)
 		return false;
-	return event_of(i, selector) == EVENT_INST_RETIRED &&
+	return event_of(i, selector) == EVENT_INST_RETIRED && arm_supported(vm, i, selector) &&
 	       vpmu_arm_counts_at(selector, user ? 0 : 1);
 }
 
@@ -207,28 +225,37 @@ static uint64_t arm_closed_user(const struct vpmu_state *s)
 	return s->user ? PMUSERENR_EN : 0;
 }
 
-static enum vpmu_arm_version capped(uint64_t pmuver)
+static enum vpmu_arm_version capped(uint32_t pmuver)
 {
 	return pmuver > VPMU_ARM_V3P5 ? VPMU_ARM_V3P5 : (enum vpmu_arm_version)pmuver;
+}
+
+static bool arm_fits(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
+{
+	return caps->version >= vpmu_arm_model(vm)->version;
 }
 
 static bool arm_shape_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
 {
 	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
-	uint64_t pmcr = (uint64_t)m->id << PMCR_ID_SHIFT | (uint64_t)m->counters << PMCR_N_SHIFT;
 
-	/* PMCR reads have no trap of their own, so N, IMP and IDCODE must be the hardware's. */
-	return caps->counters == vm->counters && VPMU_ARM_IDENTITY(caps->identity[3], 0) == pmcr &&
-	       capped(caps->identity[3] & 0xF) == m->version;
+	/*
+	 * PMCR reads have no trap of their own, so N, IMP and IDCODE must be the hardware's. From PMUv3p7
+	 * on, direct registers have bits that this library does not save (FZO, the instruction counter).
+	 */
+	return caps->counters == vm->counters && caps->identity[3] == m->id &&
+	       caps->version == m->version;
 }
 
 static bool arm_identity_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
 {
 	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
 
-	return (caps->identity[3] & 0xF) == m->version && caps->identity[0] == m->ceid[0] &&
-	       caps->identity[1] == m->ceid[1] &&
-	       (m->version < VPMU_ARM_V3P4 || caps->identity[2] == m->mmir);
+	if (caps->identity[0] != m->ceid[0] || caps->identity[1] != m->ceid[1])
+		return false;
+	if (m->version >= VPMU_ARM_V3P4 && caps->identity[2] != m->mmir)
+		return false;
+	return m->mmir || !(m->ceid[1] & CEID1_SLOTS);
 }
 
 static bool arm_escapes(const struct vpmu_vm *vm, const struct vpmu_state *s)
@@ -238,12 +265,38 @@ static bool arm_escapes(const struct vpmu_vm *vm, const struct vpmu_state *s)
 
 	while (rest)
 		any |= s->selector[vpmu_mask_next(&rest)];
-	return any & EVTYPER_NSH;
+	return any & ~vpmu_arm_selector_mask(vpmu_arm_model(vm), 0);
 }
 
 static uint64_t arm_width(const struct vpmu_vm *vm, unsigned int i)
 {
 	return vpmu_arm_value_mask(vpmu_arm_model(vm), i);
+}
+
+static bool arm_event(const struct vpmu_vm *vm, unsigned int i, uint64_t selector,
+		      struct vpmu_event *event)
+{
+	(void)vm;
+	event->selector = event_of(i, selector);
+	event->meaning = VPMU_MEANS_RAW;
+	if (event->selector == EVENT_INST_RETIRED)
+		event->meaning = VPMU_MEANS_INSTRUCTIONS;
+	if (event->selector == EVENT_CPU_CYCLES)
+		event->meaning = VPMU_MEANS_CYCLES;
+	event->user = vpmu_arm_counts_at(selector, 0);
+	event->kernel = vpmu_arm_counts_at(selector, 1);
+	/* SW_INCR and CHAIN are counted in software. */
+	return (event->user || event->kernel) && event->selector != EVENT_SW_INCR &&
+	       event->selector != EVENT_CHAIN;
+}
+
+static uint64_t arm_distance(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigned int i)
+{
+	uint64_t mask = overflow_mask(s, i);
+	uint64_t left = mask - (s->value[i] & mask);
+
+	(void)vm;
+	return left == UINT64_MAX ? left : left + 1;
 }
 
 /* ---- States ---- */
@@ -305,9 +358,12 @@ static const struct vpmu_arch arm_arch = {
 	.filter = arm_filter,
 	.matches = arm_matches,
 	.add = vpmu_arm_add,
+	.event = arm_event,
+	.distance = arm_distance,
 	.carries = arm_carries,
 	.width = arm_width,
 	.closed_user = arm_closed_user,
+	.fits = arm_fits,
 	.shape_is = arm_shape_is,
 	.identity_is = arm_identity_is,
 	.escapes = arm_escapes,
@@ -327,29 +383,39 @@ static bool version_is_known(uint32_t version)
 int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 		     const struct vpmu_arm_model *model, const struct vpmu_vm_config *config)
 {
+	int error;
+
 	if (model->size != sizeof(*model))
 		return VPMU_ERR_SIZE;
 	if (!version_is_known(model->version) || model->counters > VPMU_ARM_EVENTS_MAX)
 		return VPMU_ERR_PARAM;
-	if (model->id > UINT16_MAX)
-		return VPMU_ERR_PARAM;
-	return vpmu_vm_init(vm, machine, &arm_arch, model,
-			    (VPMU_BIT(model->counters) - 1) | CYCLE_BIT, config);
+	if (model->id > UINT16_MAX || config->size != sizeof(*config))
+		return model->id > UINT16_MAX ? VPMU_ERR_PARAM : VPMU_ERR_SIZE;
+	if (config->mode == VPMU_MODE_MEDIATED && machine->caps.version < model->version)
+		return VPMU_ERR_UNSUPPORTED;
+	error = vpmu_vm_init(vm, machine, &arm_arch, model,
+			     (VPMU_BIT(model->counters) - 1) | CYCLE_BIT, config);
+	if (error)
+		return error;
+	vm->advertised[0] = advertise(vm, 0);
+	vm->advertised[1] = advertise(vm, 1);
+	return 0;
 }
 
 int vpmu_arm_model_of(const struct vpmu_machine *machine, struct vpmu_arm_model *model)
 {
-	const uint64_t *identity = machine->caps.identity;
-	uint64_t pmuver = identity[3] & 0xF;
+	const struct vpmu_hw_caps *caps = &machine->caps;
+	const uint64_t *identity = caps->identity;
 
 	/* 0: no PMU. 0xF: not the architected one. */
-	if (pmuver == 0 || pmuver == 0xF)
+	if (caps->version == 0 || caps->version == 0xF)
 		return VPMU_ERR_UNSUPPORTED;
 	*model = (struct vpmu_arm_model){
 		.size = sizeof(*model),
-		.version = capped(pmuver),
-		.counters = (uint32_t)(identity[3] >> PMCR_N_SHIFT & 0x1F),
-		.id = (uint32_t)(identity[3] >> PMCR_ID_SHIFT),
+		.version = capped(caps->version),
+		/* Event counters are numbered without gaps. */
+		.counters = (uint32_t)__builtin_ctzll(~(caps->counters & ~CYCLE_BIT)),
+		.id = (uint32_t)identity[3],
 		.ceid = { identity[0], identity[1] },
 		.mmir = identity[2],
 	};

@@ -25,8 +25,6 @@
 #define EVTYPER_P VPMU_BIT(31)  /* do not count at EL1 */
 #define EVTYPER_U VPMU_BIT(30)  /* do not count at EL0 */
 
-#define EVTYPER_NSH VPMU_BIT(27)  /* count at EL2: RES0 for the guest */
-
 #define PMSELR_MASK 0x1Fu
 
 #define EVENT_SW_INCR 0x00u
@@ -72,7 +70,6 @@ const struct vpmu_arm_model *vpmu_arm_model(const struct vpmu_vm *vm);
 uint64_t vpmu_arm_global_mask(const struct vpmu_arm_model *m);
 uint64_t vpmu_arm_selector_mask(const struct vpmu_arm_model *m, unsigned int i);
 uint64_t vpmu_arm_value_mask(const struct vpmu_arm_model *m, unsigned int i);
-uint64_t vpmu_arm_ceid(const struct vpmu_vm *vm, unsigned int half);
 /* Does counter (i) count at exception level (el) as far as its filter bits go? */
 bool vpmu_arm_counts_at(uint64_t selector, unsigned int el);
 uint64_t vpmu_arm_add(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned int i, bool user,

@@ -120,6 +120,8 @@ static void armv8_stop(struct vpmu_hw *hw, uint64_t mask)
 static void armv8_start(struct vpmu_hw *hw, uint64_t mask)
 {
 	hw->accesses++;
+	/* Selectors, values and MDCR_EL2 first: an enabled counter must not see what was there before. */
+	isb();
 	write_sysreg("pmcntenset_el0", mask);
 }
 
@@ -309,11 +311,13 @@ int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base)
 		.global_reset = PMCR_LC,
 		.boundary = pmuver >= VPMU_ARM_V3P5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
 		.fine_traps = has_fine_traps(),
+		.multithreaded = read_sysreg("mpidr_el1") >> 24 & 1,
+		.version = (uint8_t)pmuver,
 		.identity = {
 			read_sysreg("pmceid0_el0"),
 			read_sysreg("pmceid1_el0"),
 			pmuver >= VPMU_ARM_V3P4 ? read_sysreg(PMMIR_EL1) : 0,
-			VPMU_ARM_IDENTITY(pmcr, pmuver),
+			pmcr >> 16 & 0xFFFF,
 		},
 	};
 	set_mdcr(pmu, MDCR_TPM | MDCR_TPMCR);

@@ -287,7 +287,6 @@ void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
 {
 	const struct model_config *config = &pmu->config;
 	uint64_t counters = (BIT(config->counters) - 1) | BIT(CYCLE);
-	uint64_t pmcr = (uint64_t)config->id << 16 | (uint64_t)config->counters << 11;
 	bool p5 = config->version >= VPMU_ARM_V3P5;
 
 	*mhw = (struct model_hw){
@@ -302,8 +301,9 @@ void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
 				.global_reset = MODEL_PMCR_LC,
 				.boundary = p5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
 				.fine_traps = config->fgt,
+				.version = (uint8_t)config->version,
 				.identity = { config->ceid[0], config->ceid[1], config->mmir,
-					      VPMU_ARM_IDENTITY(pmcr, config->version) },
+					      config->id },
 			},
 		},
 	};

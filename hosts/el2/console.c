@@ -86,6 +86,8 @@ static const char *convert(const char *f, va_list *args)
 	switch (*f) {
 	case 's':
 		s = va_arg(*args, const char *);
+		if (!s)
+			s = "?";
 		put_string(s, strnlen(s, limit));
 		break;
 	case 'c':

@@ -110,6 +110,7 @@ enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 		.reg = (uint32_t)esr & VPMU_ARM_SYSREG_MASK,
 		.el = guest_at_el0() ? 0 : 1,
 		.write = !(esr & BIT(0)),
+		.count = !machine_counts[SKIPPED_SYSREG],
 		.value = regs_get(r, rt),
 	};
 	enum pmu_outcome result;
@@ -132,6 +133,11 @@ bool pmu_irq(struct cpu *c)
 	return false;
 }
 
+bool pmu_interrupt(struct cpu *c)
+{
+	return c->pmu.present && vpmu_vcpu_interrupt(&c->pmu.vcpu) == 1;
+}
+
 void pmu_skipped(struct cpu *c, enum skipped kind)
 {
 	if (c->pmu.present && !machine_counts[kind])
@@ -149,12 +155,14 @@ static const char *const reasons[] = {
 	[VPMU_REACH_FINE_TRAPS] = "control-trapped values-direct (fine-grained traps)",
 	[VPMU_REACH_OPEN] = "all-direct (no fine-grained traps, nothing to enforce)",
 	[VPMU_REACH_POLICY] = "all-trapped (no fine-grained traps, a policy to enforce)",
+	[VPMU_REACH_UNSAFE] = "all-trapped (the guest made counters count outside it)",
 	[VPMU_REACH_SHAPE] = "all-trapped (the guest's PMU is not the machine's)",
 };
 
 static const char *const counter_states[] = {
 	[VPMU_COUNTER_STOPPED] = "stopped",
 	[VPMU_COUNTER_COUNTING] = "counting",
+	[VPMU_COUNTER_STARVED] = "starved",
 	[VPMU_COUNTER_DENIED] = "denied",
 	[VPMU_COUNTER_UNSUPPORTED] = "unsupported",
 };

@@ -59,6 +59,8 @@ static inline void pmu_enter(struct pmu *pmu)
 enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr);
 /* PPI 23 was taken. returns: whether it is the guest's. */
 bool pmu_irq(struct cpu *c);
+/* The level of the guest's overflow interrupt line, wherever its PMU is. */
+bool pmu_interrupt(struct cpu *c);
 /* An instruction of the guest is skipped: the monitor has done it. It counts once. */
 enum skipped { SKIPPED_SYSREG, SKIPPED_SMC, SKIPPED_MEMORY, SKIPPED_KINDS };
 void pmu_skipped(struct cpu *c, enum skipped kind);

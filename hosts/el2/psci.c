@@ -135,7 +135,8 @@ static int64_t affinity_info(uint64_t target, uint64_t level)
  */
 static int64_t cpu_suspend(struct cpu *c)
 {
-	if (!gic_has_virtual_pending(c))
+	/* While we hold the counters stopped, a PMU interrupt that is due shows no line. */
+	if (!gic_has_virtual_pending(c) && !pmu_interrupt(c))
 		wfi();
 	return PSCI_SUCCESS;
 }

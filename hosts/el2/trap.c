@@ -96,11 +96,16 @@ void inject_abort(struct cpu *c, uint64_t esr)
 	inject((uint64_t)(from_el0 ? ec : ec + 1) << 26 | ESR_IL | FSC_SYNC_EXTERNAL);
 }
 
+static void skip_counted(void)
+{
+	write_sysreg(elr_el2, read_sysreg(elr_el2) + 4);
+	write_sysreg(spsr_el2, read_sysreg(spsr_el2) & ~(PSR_SS | PSR_BTYPE));
+}
+
 void skip_instruction(struct cpu *c, enum skipped kind)
 {
 	pmu_skipped(c, kind);
-	write_sysreg(elr_el2, read_sysreg(elr_el2) + 4);
-	write_sysreg(spsr_el2, read_sysreg(spsr_el2) & ~(PSR_SS | PSR_BTYPE));
+	skip_counted();
 }
 
 /* ---- System registers ---- */
@@ -181,7 +186,7 @@ static void trap_sysreg(struct cpu *c, struct regs *r, uint64_t esr)
 	}
 	switch (pmu_trap(c, r, esr)) {
 	case PMU_HANDLED:
-		skip_instruction(c, SKIPPED_SYSREG);
+		skip_counted(); /* by libvpmu, if need be */
 		return;
 	case PMU_UNDEF:
 		inject_undef(c);

@@ -38,13 +38,11 @@ struct vpmu_arm_model {
  */
 VPMU_API int vpmu_arm_model_of(const struct vpmu_machine *machine, struct vpmu_arm_model *model);
 
-/* vpmu_hw_caps.identity[3] on Arm: PMCR[31:11] and, in the low bits, ID_AA64DFR0_EL1.PMUVer. */
-#define VPMU_ARM_IDENTITY(pmcr, pmuver) (((uint64_t)(pmcr) & 0xFFFFF800u) | ((uint64_t)(pmuver) & 0xFu))
-
 /*
  * vpmu_arm_vm_init() - a VM with the PMU (model), which must outlive it. Mediated mode.
  * returns: 0; VPMU_ERR_SIZE: a size member is wrong; VPMU_ERR_PARAM: version or counters out of range,
- * unknown switch, or a malformed policy; VPMU_ERR_UNSUPPORTED: the machine has fewer counters.
+ * unknown switch, or a malformed policy; VPMU_ERR_UNSUPPORTED: the machine has fewer counters, or an
+ * older PMU.
  * Context: [init], after the CPUs' vpmu_cpu_init().
  */
 VPMU_API int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
@@ -64,12 +62,17 @@ struct vpmu_arm_access {
 	uint32_t reg;                /* VPMU_ARM_SYSREG() */
 	uint8_t el;                  /* exception level of the guest: 0 or 1 */
 	bool write;
+	/*
+	 * Count the instruction itself (vpmu_count()), under the enables it was executed with, if it is
+	 * handled: one that traps does not retire, so nobody else counts it.
+	 */
+	bool count;
 	uint64_t value;              /* in: the value written; out: the value read */
 };
 
 /*
  * vpmu_arm_access() - one trapped MRS or MSR.
- * returns: enum vpmu_outcome (>= 0); VPMU_ERR_STATE: the guest runs, or (v) is loaded elsewhere.
+ * returns: enum vpmu_outcome (>= 0); VPMU_ERR_STATE: the guest runs.
  * After VPMU_HANDLED the interrupt level may have changed: vpmu_vcpu_interrupt(), unless the vCPU's
  * counters are in the hardware, whose line then says it.
  * Context: [vcpu]; [cpu] while it is loaded. Between exit and enter.

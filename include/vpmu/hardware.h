@@ -66,9 +66,13 @@ struct vpmu_hw_caps {
 	uint64_t global_reset;       /* global control word in HOST: nothing enabled */
 	uint8_t  boundary;           /* enum vpmu_boundary */
 	uint8_t  fine_traps;         /* 1: VPMU_REACH_CONTROL and _COUNTERS exist; 0: only NONE and ALL */
+	/* Selectors can count other hardware threads (Arm PMEVTYPER.MT): never VPMU_REACH_ALL. */
+	uint8_t  multithreaded;
+	/* PMU version, comparable by number (Arm: ID_AA64DFR0_EL1.PMUVer). */
+	uint8_t  version;
 	/*
 	 * What a guest with direct access would identify, in the architecture's words. Arm: PMCEID0, PMCEID1,
-	 * PMMIR, and PMCR[31:11] | PMUVer.
+	 * PMMIR, PMCR[31:16].
 	 */
 	uint64_t identity[4];
 };

@@ -38,6 +38,7 @@
 
 #include <vpmu/hardware.h>
 #include <vpmu/policy.h>
+#include <vpmu/source.h>
 
 #ifdef __cplusplus
 #error "libvpmu's objects hold C11 atomics: include it from C"
@@ -49,11 +50,8 @@ enum vpmu_error {
 	VPMU_ERR_SIZE = -2,          /* a size or version member does not fit this library */
 	/* The caller's order of calls. */
 	VPMU_ERR_STATE = -3,         /* not now: wrong phase, not loaded, already loaded */
-	VPMU_ERR_BUSY = -4,          /* fixed since a vCPU of the VM ran, or in use */
 	/* This machine. */
-	VPMU_ERR_UNSUPPORTED = -5,   /* the hardware or backend cannot do it */
-	/* This library. */
-	VPMU_ERR_INTERNAL = -6,      /* cannot happen; please report */
+	VPMU_ERR_UNSUPPORTED = -4,   /* the hardware or backend cannot do it */
 };
 
 /* One English sentence for a code, never NULL. Context: any. */
@@ -65,6 +63,7 @@ enum vpmu_outcome {
 	VPMU_HANDLED = 1,            /* done; skip the instruction */
 	VPMU_FAULT_UNDEF = 2,        /* deliver Undefined Instruction (Arm EC 0) to EL1 */
 	VPMU_FAULT_EL1_TRAP = 3,     /* deliver the trapped access (Arm EC 0x18) to EL1 */
+	VPMU_AGAIN = 4,              /* vpmu_vcpu_enter(): something came up; look at interrupts, enter again */
 };
 
 /* ---- Counters and saved state ---------------------------------------------------------------- */
@@ -87,6 +86,7 @@ struct vpmu_state {
 enum vpmu_counter_state {
 	VPMU_COUNTER_STOPPED,        /* an enable is off */
 	VPMU_COUNTER_COUNTING,       /* passes all its enables and counts when the guest runs */
+	VPMU_COUNTER_STARVED,        /* emulated: the source cannot count it now, or lost some of it */
 	VPMU_COUNTER_DENIED,         /* enabled, but the policy keeps it from counting */
 	VPMU_COUNTER_UNSUPPORTED,    /* enabled, but this machine does not have the event */
 	VPMU_COUNTER_ABSENT,         /* the guest has no such counter */
@@ -96,6 +96,9 @@ struct vpmu_counter_status {
 	enum vpmu_counter_state state;
 	uint64_t value;
 	uint64_t selector;
+	/* Emulated: nanoseconds the event should have counted, and did. 0 where the hardware counts. */
+	uint64_t enabled_time;
+	uint64_t running_time;
 };
 
 /* ---- Objects ---------------------------------------------------------------------------------- */
@@ -106,6 +109,12 @@ struct vpmu_switch;              /* the world switch */
 
 /* The two switches of mediated mode. They differ in cost, never in what the guest sees. */
 enum vpmu_switch_kind { VPMU_SWITCH_LAZY, VPMU_SWITCH_EAGER };
+
+/* What makes a VM's counters count. */
+enum vpmu_mode {
+	VPMU_MODE_MEDIATED,          /* the guest's counters are the hardware's, switched with it */
+	VPMU_MODE_EMULATED,          /* events of a counting source; every access traps */
+};
 
 /* The host. */
 struct vpmu_machine {
@@ -126,6 +135,7 @@ struct vpmu_cpu {
 	struct vpmu_vcpu *resident;  /* vCPU whose state is in the hardware: LIVE or PARKED */
 	_Atomic uint32_t owner;      /* enum vpmu_owner */
 	_Atomic uint32_t mailbox;    /* requests from other CPUs */
+	_Atomic bool occupied;       /* loaded is not NULL, for other CPUs */
 	uint64_t known_value;        /* counters whose hardware value is known to be 0 */
 	uint64_t known_selector;     /* counters whose hardware selector is hw_selector[] */
 	uint64_t hw_selector[VPMU_COUNTER_MAX];
@@ -143,21 +153,23 @@ struct vpmu_cpu {
 
 struct vpmu_vm_config {
 	uint32_t size;               /* sizeof(struct vpmu_vm_config) */
-	enum vpmu_switch_kind switch_kind;
+	enum vpmu_mode mode;
+	enum vpmu_switch_kind switch_kind;  /* mediated */
 	/* NULL: every event. Must outlive the VM: what it denies is not advertised, so never counts. */
 	const struct vpmu_policy *policy;
 };
 
-/* One guest. Mode mediated: the guest's counters are the hardware's. */
+/* One guest. */
 struct vpmu_vm {
 	struct vpmu_machine *machine;
 	const struct vpmu_arch *arch;
 	const void *model;           /* arch's description of this guest's PMU */
 	const struct vpmu_switch *sw;
+	enum vpmu_mode mode;
 	const struct vpmu_policy *created_policy;
 	_Atomic(const struct vpmu_policy *) policy;
-	_Atomic uint32_t ran;        /* a vCPU of it has entered the guest */
 	uint64_t counters;           /* what the guest has */
+	uint64_t advertised[2];      /* what it is told to be able to count, for good [PMCEID0, PMCEID1] */
 };
 
 /* Deterministic counts, for bench/ and `vpmu run --stats`. All since vpmu_vcpu_init(). */
@@ -182,21 +194,47 @@ enum vpmu_reach_reason {
 	VPMU_REACH_FINE_TRAPS,       /* control plane trapped, data plane direct */
 	VPMU_REACH_OPEN,             /* no fine-grained traps, nothing to enforce: all direct */
 	VPMU_REACH_POLICY,           /* no fine-grained traps, a policy to enforce: all trapped */
-	VPMU_REACH_UNSAFE,           /* the guest made counters count outside it: all trapped */
+	VPMU_REACH_UNSAFE,           /* the guest made, or could make, counters count others: all trapped */
 	VPMU_REACH_SHAPE,            /* the guest's PMU is not the hardware's: all trapped */
+};
+
+/* An emulated counter's event. */
+struct vpmu_emulated_counter {
+	struct vpmu_event event;     /* as created, with the period last asked for */
+	uint64_t base;               /* source count that the guest's value includes */
+	uint64_t due;                /* source count of the next hint, if event.period is not 0 */
+	uint64_t enabled;            /* times at the last look */
+	uint64_t running;
+};
+
+/* What an emulated vCPU needs besides; masks of counters. */
+struct vpmu_emulated {
+	struct vpmu_source *source;
+	_Atomic uint64_t hints;      /* overflows reported since they were last looked at */
+	uint64_t exists;             /* has an event */
+	uint64_t running;            /* which counts for the guest */
+	uint64_t paused;             /* which counts, but not for the guest */
+	uint64_t dirty;              /* to be worked out at the next enter */
+	uint64_t rearm;              /* its hint came */
+	uint64_t used;               /* needed an event in this residency */
+	uint64_t starved;
+	struct vpmu_emulated_counter counter[VPMU_COUNTER_MAX];
 };
 
 /* One guest CPU's PMU. */
 struct vpmu_vcpu {
 	struct vpmu_vm *vm;
 	struct vpmu_cpu *cpu;        /* where it is loaded, or NULL */
+	struct vpmu_emulated *emulated;  /* NULL in a mediated VM */
 	struct vpmu_state state;     /* the guest's view; members listed in in_hw are stale */
 	uint32_t in_hw;              /* state items whose truth is in the hardware */
 	uint64_t in_hw_counters;     /* counters whose value is */
 	uint64_t counts[2];          /* counters that select instructions, in ring 0 (kernel), 1 (user) */
 	bool counts_known;           /* no selector or policy changed since */
 	bool busy;                   /* not quiet, judged on state when nothing is in the hardware */
-	bool in_guest;
+	bool loaded;
+	bool unsafe;                 /* made counters count outside the guest since load */
+	_Atomic bool in_guest;
 	uint64_t may_differ;         /* counters that are not at selector 0 and value 0 since then */
 	bool touched_counters;       /* the guest has accessed an event counter since load */
 	uint32_t quiet_looks;        /* consecutive looks that found it quiet */
@@ -237,6 +275,29 @@ VPMU_API int vpmu_cpu_init(struct vpmu_cpu *cpu, uint32_t number, struct vpmu_hw
 VPMU_API void vpmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *vm);
 
 /*
+ * vpmu_vcpu_attach() - the counting source of a vCPU of an emulated VM. (emulated) and (source) must
+ * outlive it.
+ * returns: 0; VPMU_ERR_STATE: the VM is not emulated, or (v) has a source; VPMU_ERR_SIZE: the source's
+ * operation table has another size.
+ * Context: [init], after vpmu_vcpu_init().
+ */
+VPMU_API int vpmu_vcpu_attach(struct vpmu_vcpu *v, struct vpmu_emulated *emulated,
+			      struct vpmu_source *source);
+
+/*
+ * vpmu_vcpu_detach() - releases every event. Idempotent.
+ * returns: 0; VPMU_ERR_STATE: it is loaded. Context: [vcpu].
+ */
+VPMU_API int vpmu_vcpu_detach(struct vpmu_vcpu *v);
+
+/*
+ * vpmu_vcpu_overflow() - the source's event in (slot) reached its period, or may have.
+ * returns: true: the guest runs or is about to: make it exit, so that the overflow is looked at.
+ * Context: [nmi].
+ */
+VPMU_API bool vpmu_vcpu_overflow(struct vpmu_vcpu *v, unsigned int slot);
+
+/*
  * vpmu_vcpu_reset() - back to the power-on state, as after the guest CPU's reset.
  * returns: 0; VPMU_ERR_STATE: it is loaded.
  * Context: [vcpu].
@@ -253,7 +314,7 @@ VPMU_API int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *po
 
 /*
  * vpmu_policy_unused() - does none of the (count) vCPUs in (vcpus), all vCPUs of their VM, use (policy)
- * any more? Context: [vm]; the answer "true" stays true.
+ * any more? Never true for the policy that the VM was created with. Context: [vm]; "true" stays true.
  */
 VPMU_API bool vpmu_policy_unused(struct vpmu_vcpu *const *vcpus, size_t count,
 				 const struct vpmu_policy *policy);
@@ -263,16 +324,18 @@ VPMU_API bool vpmu_policy_unused(struct vpmu_vcpu *const *vcpus, size_t count,
 /*
  * vpmu_vcpu_load() - the vCPU becomes resident on (cpu). Costs at most 2 reads and 2 writes (user access and
  * pointer) and no other PMU access; the counters follow at the first enter that needs them.
- * returns: 0; VPMU_ERR_STATE: (v) is loaded, or another vCPU is on (cpu); VPMU_ERR_UNSUPPORTED: (cpu)
- * lacks a counter the VM has.
- * Context: [cpu].
+ * (cpu) is NULL for an emulated guest that cannot reach a PMU register untrapped (another architecture's,
+ * or one below a kernel that owns the PMU).
+ * returns: 0; VPMU_ERR_STATE: (v) is loaded, or another vCPU is on (cpu), or emulated without a source;
+ * VPMU_ERR_UNSUPPORTED: (cpu) lacks a counter the VM has, or is NULL and the VM mediated.
+ * Context: [cpu]; [vcpu] without (cpu).
  */
 VPMU_API int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu);
 
 /*
  * vpmu_vcpu_enter() - the guest is about to execute; last PMU call before the boundary.
  * (nesting) is 0; other levels are refused.
- * returns: 0; VPMU_ERR_STATE: not loaded, or already in the guest; VPMU_ERR_PARAM: nesting.
+ * returns: 0; VPMU_AGAIN: emulated, an overflow came up: look at vpmu_vcpu_interrupt() and call again; VPMU_ERR_STATE: not loaded, or already in the guest; VPMU_ERR_PARAM: nesting.
  * Context: [cpu].
  */
 VPMU_API int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting);
@@ -287,26 +350,34 @@ VPMU_API int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting);
 VPMU_API int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting);
 
 /*
- * vpmu_vcpu_put() - ends the residency: everything of the guest is saved, foreign-readable values are scrubbed,
- * and the host finds the registers as they were before the load (V7).
+ * vpmu_vcpu_put() - ends the residency: everything of the guest is saved, values that others could read are
+ * scrubbed; the host's global control, user access and pointer come back. Nobody is loaded then, but
+ * the host still calls vpmu_cpu_reclaim() before it uses the PMU.
  * returns: 0; VPMU_ERR_STATE: not loaded, or in the guest.
- * Context: [cpu].
+ * Context: [cpu]; [vcpu] if it was loaded without a CPU.
  */
 VPMU_API int vpmu_vcpu_put(struct vpmu_vcpu *v);
 
 /*
- * vpmu_cpu_reclaim() - the host needs this CPU's PMU: save and scrub whatever guest is parked in it.
- * Idempotent, free in HOST. RULES A3 lists who must call it. Counters in (will_write) are about to be
- * overwritten by the caller and are not scrubbed; from then on libvpmu takes their value and selector for
- * unknown. The guest stays loaded.
- * returns: 0; VPMU_ERR_STATE: the guest runs (LIVE).
+ * vpmu_cpu_reclaim() - the host is going to use this CPU's PMU: what a parked guest has in it is saved
+ * and scrubbed. Idempotent, and free in HOST; the guest stays loaded.
+ *
+ * libvpmu remembers what the hardware holds, so the host calls this before *every* period of use, with
+ * all counters in (host_owns) that it may write or select for, also when nothing is loaded. They are not
+ * scrubbed first. Enables, status and interrupt enables that the host leaves behind are swept away
+ * before a guest is loaded.
+ *
+ * It comes before: the host's PMU driver touches a register; the host schedules events; a return to host
+ * user mode (and on Arm with VHE to host EL0, without VHE to a host kernel at EL1) that could count or
+ * read; CPU offline, suspend, crash dump.
+ * returns: 0; VPMU_ERR_STATE: a guest is between enter and exit here.
  * Context: [cpu].
  */
-VPMU_API int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t will_write);
+VPMU_API int vpmu_cpu_reclaim(struct vpmu_cpu *cpu, uint64_t host_owns);
 
 /*
- * vpmu_cpu_request_reclaim() - asks for a reclaim on another CPU, at its next exit, enter or poll.
- * returns: true: a guest's state is or may be there: make that CPU exit (send it an interrupt).
+ * vpmu_cpu_request_reclaim() - asks another CPU for a reclaim, at its next exit, enter or poll: everything is
+ * scrubbed, and the host may then write any counter until a guest is entered there. returns: true: a guest is loaded there: make that CPU exit (send it an interrupt).
  * Context: [machine].
  */
 VPMU_API bool vpmu_cpu_request_reclaim(struct vpmu_cpu *cpu);
@@ -314,7 +385,10 @@ VPMU_API bool vpmu_cpu_request_reclaim(struct vpmu_cpu *cpu);
 /* vpmu_cpu_poll() - carries out requests from other CPUs. Context: [cpu], guest not running. */
 VPMU_API void vpmu_cpu_poll(struct vpmu_cpu *cpu);
 
-/* vpmu_cpu_nmi_owner() - who has this CPU's PMU; only HOST may be touched. Context: [nmi]. */
+/*
+ * vpmu_cpu_nmi_owner() - who has this CPU's PMU; in HOST alone a handler may look at what the host itself
+ * put there after a reclaim. Context: [nmi].
+ */
 VPMU_API enum vpmu_owner vpmu_cpu_nmi_owner(const struct vpmu_cpu *cpu);
 
 enum vpmu_pmi { VPMU_PMI_GUEST, VPMU_PMI_LATE };
@@ -337,8 +411,8 @@ enum vpmu_event_class { VPMU_EVENT_INSTRUCTIONS };
  * unless a counter selects the event; then at most 3 PMU register accesses and 2 per such counter, and
  * where the guest selects events untrapped one per counter it has.
  * returns: 0; VPMU_ERR_STATE: the guest runs (LIVE).
- * Context: [vcpu]; [cpu] while it is loaded. Between exit and enter. For a trapped access, before
- * vpmu_arm_access(): the instruction counts under the enables it was executed with.
+ * Context: [vcpu]; [cpu] while it is loaded. Between exit and enter. A trapped access has a flag for
+ * this: vpmu_arm_access.count.
  */
 VPMU_API int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n);
 

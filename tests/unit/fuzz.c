@@ -124,6 +124,7 @@ static void any_capabilities(void **state)
 	for (unsigned int i = 0; i < ROUNDS / 10; i++) {
 		struct vpmu_hw_caps caps = { .counters = rng_value(&rng),
 					     .selectable = rng_value(&rng),
+					     .version = (uint8_t)rng_value(&rng),
 					     .identity = { rng_next(&rng), rng_next(&rng),
 							   rng_value(&rng), rng_value(&rng) } };
 		struct vpmu_machine machine;

@@ -77,7 +77,8 @@ struct vpmu_arm_model full_model(enum vpmu_arm_version version, unsigned int n)
 void lone_guest_init(struct lone_guest *g, enum vpmu_arm_version version, unsigned int n,
 		     const struct vpmu_policy *policy)
 {
-	struct vpmu_hw_caps caps = { .counters = UINT32_MAX, .selectable = UINT32_MAX };
+	struct vpmu_hw_caps caps = { .counters = UINT32_MAX, .selectable = UINT32_MAX,
+				     .version = VPMU_ARM_V3P5 };
 	struct vpmu_vm_config config = { .size = sizeof(config), .policy = policy };
 
 	vpmu_machine_init(&g->machine);
