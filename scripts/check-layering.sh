@@ -26,6 +26,9 @@ guests/linux:       guests/linux free libc
 examples:           include/vpmu hardware/model free libc
 docs:               include/vpmu free libc
 bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
+hosts/pc:           hosts/pc free libc
+hosts/unicorn:      hosts/pc hosts/unicorn free libc
+tests/engine:       hosts/pc hosts/unicorn tests/unit tests/engine free libc
 tests/unit:         include/vpmu core core/arm hardware/model sources/model sources/script guests/arm-tests tests/unit free libc
 tests/engine:       hosts/pc hosts/unicorn tests/unit tests/engine free libc
 tests/e2e:          include/vpmu tests/e2e free libc

@@ -19,7 +19,7 @@ run | test) ;;
 esac
 
 set -- meson ninja-build gcc libc6-dev binutils pkg-config libcmocka-dev \
-	device-tree-compiler qemu-system-arm cpio xz-utils
+	libunicorn-dev libcapstone-dev device-tree-compiler qemu-system-arm cpio xz-utils
 [ "$group" = run ] || set -- "$@" clang shellcheck mandoc
 
 if ! command -v dpkg-query >/dev/null; then
@@ -30,6 +30,8 @@ fi
 # the cross compiler, but libfdt's header includes its <stdlib.h>.
 [ "$(dpkg --print-architecture)" = arm64 ] ||
 	set -- "$@" gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+# Guests of the x86 PC are built by x86_64-linux-gnu-gcc, an amd64 machine's own compiler.
+[ "$(dpkg --print-architecture)" = amd64 ] || set -- "$@" gcc-x86-64-linux-gnu
 
 installed()
 {
