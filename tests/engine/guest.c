@@ -3,7 +3,7 @@
  * Scenarios of the guest in guest/, each on a new PC. Counters are behind the guest's RDPMC, so
  * that it measures itself.
  *
- * usage: test-guest IMAGE
+ * usage: test-guest IMAGE [SCENARIO]
  */
 #include "../unit/cmocka_vpmu.h"
 
@@ -290,6 +290,19 @@ static uint8_t *slurp(const char *path, size_t *size)
 	return bytes;
 }
 
+/* For oracle.sh: one scenario's console on standard output. */
+static int show(const char *name)
+{
+	struct bench b;
+	enum pc_result r;
+
+	start(&b, name, false, false);
+	r = pc_run(b.pc, LIMIT);
+	fputs(pc_console(b.pc), stdout);
+	end(&b);
+	return r == PC_EXITED ? 0 : 1;
+}
+
 #define S(name) { #name, scenario, NULL, NULL, (void *)(uintptr_t)#name }
 
 int main(int argc, char **argv)
@@ -312,6 +325,8 @@ int main(int argc, char **argv)
 		return 77;
 	}
 	image = slurp(argv[1], &image_size);
+	if (argc > 2)
+		return show(argv[2]);
 	failures = cmocka_run_group_tests(tests, NULL, NULL);
 	free(image);
 	return failures;

@@ -816,6 +816,68 @@ static void caches(void)
 	EQUAL(MEASURE(LLC_REFERENCES, "mov buffer(%%rip), %%eax"), 0);
 }
 
+/*
+ * The same work, counted by RDPMC here, and by the TSC where it counts instructions: QEMU with
+ * -icount shift=0. No REP, where QEMU counts each repetition, and no UD2, which it counts too.
+ */
+#define TIMED(code) __extension__({ \
+	__asm__ volatile( \
+		"rdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %%rax\n\t" \
+		"mov %%rax, count_before(%%rip)\n\t" \
+		code "\n\t" \
+		"rdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %%rax\n\t" \
+		"mov %%rax, count_after(%%rip)\n\t" \
+		: : : "rax", "rcx", "rdx", "rbx", "rsi", "rdi", "r8", "r9", "r10", "r11", \
+		"memory", "cc"); \
+	count_after - count_before - 4; })
+
+#define LOOP "mov $1234, %%ecx\n1:\tnop\n\tdec %%ecx\n\tjnz 1b"
+#define MEMORY "lea buffer(%%rip), %%rbx\n\tmov $77, %%ecx\n1:\tpush %%rcx\n\t" \
+	"add %%rcx, (%%rbx)\n\tpop %%rax\n\tcmp $30, %%eax\n\tjb 2f\n\t" \
+	"mov (%%rbx), %%rsi\n\tbt $3, %%esi\n\tjc 2f\n\txor %%rsi, %%rsi\n2:\tloop 1b"
+#define CALLS "mov $55, %%ecx\n1:\tcall 2f\n\tdec %%ecx\n\tjnz 1b\n\tjmp 3f\n" \
+	"2:\tcall 4f\n\tret\n4:\ttest $1, %%cl\n\tjz 5f\n\tnop\n5:\tret\n3:"
+#define STRINGS "lea buffer(%%rip), %%rdi\n\tlea buffer(%%rip), %%rsi\n\tmov $9, %%ecx\n" \
+	"1:\tlodsb\n\tstosb\n\tscasb\n\tmovsb\n\tloop 1b"
+#define SOFTWARE "mov $20, %%ecx\n1:\tint $0x50\n\tloop 1b"
+#define CONTROL "mov %%cr3, %%rax\n\tmov %%rax, %%cr3\n\tinvlpg (%%rax)\n\t" \
+	"mov %%cr4, %%rax\n\tmov %%rax, %%cr4\n\tpushf\n\tpopf\n\tcli\n\txor %%eax, %%eax\n\tcpuid"
+#define MODES "push $0x08\n\tlea 1f(%%rip), %%rax\n\tpush %%rax\n\tlretq\n\t.code32\n" \
+	"1:\tmov $100, %%ecx\n2:\tinc %%ebx\n\tloop 2b\n\tljmp $0x10, $3f\n\t.code64\n3:"
+
+static void say(const char *name, uint64_t n)
+{
+	print(name);
+	print(" ");
+	print_number(n);
+	print("\n");
+}
+
+#define EVERY(f) do { \
+	say("loop", f(LOOP)); say("memory", f(MEMORY)); say("calls", f(CALLS)); \
+	say("strings", f(STRINGS)); say("software", f(SOFTWARE)); \
+	say("control", f(CONTROL)); say("modes", f(MODES)); } while (0)
+
+static void oracle(bool by_tsc)
+{
+	set_gate(6, (uint64_t)(uintptr_t)bare_ud, 0, 0);
+	set_gate(0x50, (uint64_t)(uintptr_t)bare_int, 0, 0);
+	if (by_tsc)
+		EVERY(TIMED);
+	else
+		EVERY(RETIRED);
+}
+
+static void oracle_rdpmc(void)
+{
+	oracle(false);
+}
+
+static void oracle_tsc(void)
+{
+	oracle(true);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -828,8 +890,19 @@ static const struct {
 	{ "exact", exact }, { "counts", counts }, { "faults", faults },
 	{ "disturbed", disturbed }, { "mirrors", mirrors }, { "low_alias", low_alias },
 	{ "ports", ports }, { "compatibility", compatibility }, { "exits", exits },
-	{ "caches", caches },
+	{ "caches", caches }, { "oracle", oracle_rdpmc }, { "oracle-tsc", oracle_tsc },
 };
+
+/* QEMU puts the image's name before the command line. */
+static const char *last_word(const char *line)
+{
+	const char *word = line;
+
+	for (; *line; line++)
+		if (*line == ' ')
+			word = line + 1;
+	return word;
+}
 
 static bool equal(const char *a, const char *b)
 {
@@ -840,7 +913,7 @@ static bool equal(const char *a, const char *b)
 
 int main(uint32_t *info)
 {
-	const char *name = (const char *)(uintptr_t)info[4];
+	const char *name = last_word((const char *)(uintptr_t)info[4]);
 
 	set_up();
 	for (unsigned int i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
