@@ -24,12 +24,12 @@ build:
 
 bench:
 	@scripts/install-deps.sh run
-	@scripts/build.sh host arm64
+	@scripts/build.sh host arm64 >&2
 	@scripts/bench.sh
 
 bench-%:
 	@scripts/install-deps.sh run
-	@scripts/build.sh host arm64
+	@scripts/build.sh host arm64 >&2
 	@scripts/bench.sh $*
 
 install:

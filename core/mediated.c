@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lazy world switch (DESIGN.md section 5, RULES A1-A7).
+ * The lazy world switch (docs/design.md, RULES A1-A7).
  *
  *            enter, not quiet                 exit
  *   HOST ───────────────────────► LIVE ───────────────► PARKED
@@ -249,7 +249,7 @@ static void save_and_scrub(struct vpmu_vcpu *v, uint64_t mask, uint64_t host_own
 /* With everything direct, the guest's selectors may have bits that its PMU does not have. */
 static void note_escape(struct vpmu_vcpu *v)
 {
-	if (!v->vm->arch->escapes(v->vm, &v->state))
+	if (!must_stop(v) || !v->vm->arch->escapes(v->vm, &v->state))
 		return;
 	v->unsafe = true;
 	v->reason = VPMU_REACH_UNSAFE;

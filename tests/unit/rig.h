@@ -2,8 +2,8 @@
 /*
  * Guests on software PMUs: physical CPUs (hardware/model), vCPUs of several VMs on them, and for
  * each vCPU a bare machine that does the same things alone. Whatever the schedule, a guest must
- * see and count what its bare machine does (V3), and after every step the invariants of DESIGN.md
- * section 8 hold.
+ * see and count what its bare machine does (V3), and after every step the invariants of docs/rules.md
+ * hold.
  *
  * A guest access runs directly if the physical PMU executes it; if it traps to EL2, the rig
  * exits, counts the instruction, gives the access to vpmu_arm_access() and enters again, as a

@@ -67,7 +67,7 @@ void pmceid_counts(struct pmu_result *r)
 	}
 }
 
-/* What is not advertised must not count (DESIGN.md, V12); it may on a bare machine. */
+/* What is not advertised must not count (V12); it may on a bare machine. */
 void pmceid_silent(struct pmu_result *r)
 {
 	unsigned event;

@@ -13,7 +13,7 @@ void hvc_loop(uint64_t n, uint64_t fid);
 void id_loop(uint64_t n, uint64_t fid);
 
 static const struct pmu_test tests[] = {
-	{ "switch_cost", "DESIGN.md 10", 0, switch_cost },
+	{ "switch_cost", "bench/switch", 0, switch_cost },
 };
 static const size_t test_count = sizeof(tests) / sizeof(tests[0]);
 
