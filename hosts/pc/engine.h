@@ -72,6 +72,7 @@ struct pc_event {
 	uint8_t vector;
 	uint16_t error; /* where the vector has one */
 	uint64_t cr2;   /* of a page fault */
+	bool fault;     /* of #DB: a fault, which sets RFLAGS.RF; else a trap */
 	uint8_t length; /* of a software interrupt's instruction: a fault in it points back */
 };
 

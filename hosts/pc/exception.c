@@ -174,8 +174,8 @@ static unsigned int frame(const struct delivery *d, const struct pc_state *old, 
 {
 	unsigned int n = 0;
 	/* RFLAGS.RF is pushed as 1 by faults, so that a breakpoint is not met again. */
-	bool fault = d->event.kind == PC_EVENT_EXCEPTION && d->event.vector != PC_DB &&
-		d->event.vector != PC_DF;
+	bool fault = d->event.kind == PC_EVENT_EXCEPTION && d->event.vector != PC_DF &&
+		(d->event.vector != PC_DB || d->event.fault);
 
 	if (d->event.kind == PC_EVENT_EXCEPTION && has_error(d->event.vector))
 		words[n++] = d->event.error;

@@ -61,7 +61,7 @@ static const struct special {
 	{ X86_INS_MONITOR, INSN_UNDEFINED, 0, 0 },
 	{ X86_INS_MWAIT, INSN_UNDEFINED, 0, 0 },
 	{ X86_INS_INT, INSN_INT, BRANCH_FAR, INSN_MODE },
-	{ X86_INS_INT1, INSN_INT, BRANCH_FAR, INSN_MODE },
+	{ X86_INS_INT1, INSN_ICEBP, BRANCH_FAR, INSN_MODE },
 	{ X86_INS_INT3, INSN_INT, BRANCH_FAR, INSN_MODE },
 	{ X86_INS_INTO, INSN_INT, BRANCH_FAR, INSN_MODE },
 	{ X86_INS_INVLPG, INSN_INVLPG, 0, INSN_MMU },
@@ -196,6 +196,11 @@ static bool is_control(unsigned int reg)
 	return reg == X86_REG_CR0 || reg == X86_REG_CR3 || reg == X86_REG_CR4;
 }
 
+static bool is_dr7(const cs_x86_op *op)
+{
+	return op->type == X86_OP_REG && (op->reg == X86_REG_DR7 || op->reg == X86_REG_DR5);
+}
+
 static void control(const cs_x86 *x, struct insn *out)
 {
 	out->flags |= INSN_MMU | INSN_MODE;
@@ -216,7 +221,15 @@ static void moves(const cs_insn *insn, struct insn *out)
 		out->flags |= INSN_SHADOW;
 	if (x->operands[0].type == X86_OP_REG && is_control(x->operands[0].reg))
 		control(x, out);
-	if (writes_register(x, X86_REG_CR8)) {
+	if (is_dr7(&x->operands[0])) {
+		out->kind = INSN_WRITE_DR7;
+		out->control = (uint16_t)x->operands[0].reg;
+		out->reg = (uint16_t)x->operands[1].reg;
+	} else if (is_dr7(&x->operands[1])) {
+		out->kind = INSN_READ_DR7;
+		out->control = (uint16_t)x->operands[1].reg;
+		out->reg = (uint16_t)x->operands[0].reg;
+	} else if (writes_register(x, X86_REG_CR8)) {
 		out->kind = INSN_WRITE_CR8;
 		out->reg = (uint16_t)x->operands[1].reg;
 	} else if (x->operands[1].type == X86_OP_REG && x->operands[1].reg == X86_REG_CR8) {

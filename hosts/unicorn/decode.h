@@ -15,8 +15,10 @@ enum insn_kind {
 	INSN_SYSCALL, INSN_SYSRET, INSN_READ_CR8, INSN_WRITE_CR8,
 	INSN_WRITE_CR, /* CR0, CR3, CR4: Unicorn executes it if the value is legal */
 	INSN_IO,       /* IN, OUT, INS, OUTS: Unicorn executes it if the port is allowed */
+	INSN_READ_DR7, INSN_WRITE_DR7, /* or DR5 */
+	INSN_ICEBP,     /* INT1: #DB, not by software */
 	INSN_UNDEFINED, /* what CPUID does not offer: #UD */
-	INSN_INT,     /* INT n, INT3, INTO, INT1: raised by software */
+	INSN_INT,     /* INT n, INT3, INTO: raised by software */
 	INSN_INVLPG, INSN_CLFLUSH,
 };
 

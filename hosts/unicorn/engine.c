@@ -452,6 +452,25 @@ static bool boundary(struct unicorn *u)
 	return !u->attention || quiet(u);
 }
 
+/* A breakpoint on execution: #DB before it, a fault (SDM Vol. 3B 18.3.1.1). True: raised. */
+static bool breakpoint(struct unicorn *u, uint64_t address)
+{
+	static const int registers[4] = { UC_X86_REG_DR0, UC_X86_REG_DR1, UC_X86_REG_DR2,
+		UC_X86_REG_DR3 };
+	uint64_t hits = 0;
+
+	for (unsigned int i = 0; i < 4; i++)
+		if (u->breakpoints >> i & 1 && unicorn_register(u, registers[i]) == address)
+			hits |= 1u << i;
+	if (!hits || unicorn_register(u, UC_X86_REG_RFLAGS) & PC_RFLAGS_RF)
+		return false;
+	unicorn_set_register(u, UC_X86_REG_DR6,
+		(unicorn_register(u, UC_X86_REG_DR6) & ~15ull) | hits);
+	unicorn_raise(u, (struct pc_event){ .kind = PC_EVENT_EXCEPTION, .vector = PC_DB,
+		.fault = true });
+	return true;
+}
+
 static void before(uc_engine *uc, uint64_t address, uint32_t size, void *user)
 {
 	struct unicorn *u = user;
@@ -473,6 +492,8 @@ static void before(uc_engine *uc, uint64_t address, uint32_t size, void *user)
 		unicorn_stop(u, PC_STOP_ATTENTION);
 		return;
 	}
+	if (u->breakpoints && breakpoint(u, address))
+		return;
 	u->executing = true;
 	if (u->insn->special && !unicorn_take(u))
 		prepare(u);
@@ -813,6 +834,7 @@ struct pc_engine *unicorn_create(struct pc *pc, const struct unicorn_config *con
 	u->base.ops = &ops;
 	u->base.pc = pc;
 	u->config = *config;
+	u->dr7 = 0x400;
 	u->horizon = (struct pc_horizon){ 1, 1 };
 	predictor_reset(&u->predictor);
 	*why = build(u);

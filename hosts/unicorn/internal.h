@@ -60,6 +60,9 @@ struct unicorn {
 	bool taken_to_next; /* it is INSN_TO_NEXT, and the condition holds */
 	struct pc_events own; /* its share of models: cache references */
 
+	uint64_t dr7;
+	unsigned int breakpoints; /* on execution, enabled in DR7: which of DR0 to DR3 */
+
 	/* Retired and not yet reported, all in ring `cpl`; and when to report. */
 	struct pc_events events;
 	struct pc_horizon horizon;

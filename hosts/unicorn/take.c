@@ -7,6 +7,8 @@
 
 #include <capstone/capstone.h>
 
+#define DR6_BS 0x4000u
+
 /* Capstone's number of a register to Unicorn's; 0 when it is none of these. */
 static int general(unsigned int reg)
 {
@@ -74,9 +76,17 @@ static bool fault(struct unicorn *u, uint8_t vector)
 
 static void done(struct unicorn *u)
 {
+	uint64_t next = unicorn_register(u, UC_X86_REG_RIP) + u->insn->length;
+
 	u->attention = pc_attention(u->base.pc);
-	unicorn_set_register(u, UC_X86_REG_RIP,
-		unicorn_register(u, UC_X86_REG_RIP) + u->insn->length);
+	unicorn_set_register(u, UC_X86_REG_RIP, next);
+	if (!(unicorn_register(u, UC_X86_REG_RFLAGS) & PC_RFLAGS_TF))
+		return;
+	/* Unicorn steps over what it executes itself; the rest is for us to trap. */
+	unicorn_retire(u, u->insn->address + u->insn->length);
+	unicorn_set_register(u, UC_X86_REG_DR6,
+		unicorn_register(u, UC_X86_REG_DR6) | DR6_BS);
+	unicorn_raise(u, (struct pc_event){ .kind = PC_EVENT_EXCEPTION, .vector = PC_DB });
 }
 
 /* A horizon may have changed with a register; asked again without new events. */
@@ -249,6 +259,34 @@ refuse:
 	return true;
 }
 
+/*
+ * Unicorn 2.0.1 crashes when its own breakpoints are set, so it does not see DR7; breakpoints on
+ * execution are looked for before each instruction, see breakpoint().
+ */
+static bool take_dr7(struct unicorn *u, bool write)
+{
+	int reg = general(u->insn->reg);
+	uint64_t value = unicorn_register(u, reg);
+
+	/* Unicorn raises #GP in ring 3, and #UD for DR5 with CR4.DE. */
+	if (u->cpl || (u->insn->control == X86_REG_DR5 &&
+	    unicorn_register(u, UC_X86_REG_CR4) & 8))
+		return false;
+	if (write && u->mode == 64 && value >> 32)
+		return fault(u, PC_GP);
+	if (write) {
+		u->dr7 = (value & 0xffff2fffu) | 0x400;
+		u->breakpoints = 0;
+		for (unsigned int i = 0; i < 4; i++)
+			if (value >> 2 * i & 3 && !(value >> (16 + 4 * i) & 15))
+				u->breakpoints |= 1u << i;
+	} else {
+		unicorn_set_register(u, reg, u->dr7);
+	}
+	done(u);
+	return true;
+}
+
 static void next(struct unicorn *u, struct pc_state *s)
 {
 	s->rip += u->insn->length;
@@ -286,6 +324,8 @@ void unicorn_take_deferred(struct unicorn *u)
 	unicorn_state(u, &s);
 	if (u->insn->kind == INSN_HLT)
 		halt(u, &s);
+	else if (u->insn->kind == INSN_ICEBP)
+		next(u, &s);
 	else if (u->insn->kind == INSN_SYSCALL)
 		ok = enter_kernel(u, &s, &f);
 	else
@@ -298,6 +338,8 @@ void unicorn_take_deferred(struct unicorn *u)
 	}
 	unicorn_retire(u, s.rip);
 	unicorn_set_state(u, &s);
+	if (u->insn->kind == INSN_ICEBP)
+		unicorn_raise(u, (struct pc_event){ .kind = PC_EVENT_EXCEPTION, .vector = PC_DB });
 }
 
 static bool defer(struct unicorn *u)
@@ -323,6 +365,7 @@ bool unicorn_take(struct unicorn *u)
 	case INSN_HLT:
 	case INSN_SYSCALL:
 	case INSN_SYSRET:
+	case INSN_ICEBP:
 		return defer(u);
 	case INSN_RDTSC:
 		return take_rdtsc(u, false);
@@ -334,6 +377,10 @@ bool unicorn_take(struct unicorn *u)
 		return take_cr8(u, true);
 	case INSN_UNDEFINED:
 		return fault(u, PC_UD);
+	case INSN_READ_DR7:
+		return take_dr7(u, false);
+	case INSN_WRITE_DR7:
+		return take_dr7(u, true);
 	case INSN_IO:
 		return check_io(u);
 	case INSN_WRITE_CR:

@@ -8,6 +8,8 @@
  * one. Pages that are mapped elsewhere are mirrored, so that it makes no difference, except for
  * virtual addresses below the end of RAM: a guest that maps those to anything but themselves is
  * refused with PC_BROKEN when it loads CR3 or invalidates the page.
+ *
+ * Debug registers: breakpoints on execution work, those on data never trigger.
  */
 #ifndef VPMU_UNICORN_H
 #define VPMU_UNICORN_H

@@ -308,7 +308,7 @@ static int show(const char *name)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(hello), S(exceptions), S(page_faults), S(many), S(double_fault),
+		cmocka_unit_test(hello), S(exceptions), S(page_faults), S(many), S(debug), S(double_fault),
 		cmocka_unit_test(shutdown_), S(ring3), S(system_calls), S(nmi), S(shadow),
 		S(priorities), S(timer), S(halt), cmocka_unit_test(stuck), S(x2apic), S(lvtpc),
 		{ "exact", bare_scenario, NULL, NULL, (void *)(uintptr_t)"exact" },

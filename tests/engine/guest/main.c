@@ -242,6 +242,55 @@ static void triple_fault(void)
 	FAULT("mov $0x1238, %%eax; mov %%eax, %%ds");
 }
 
+static void debug_handler(struct frame *f)
+{
+	uint64_t dr6;
+
+	__asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
+	f->r15 = dr6;
+	f->rflags &= ~0x100ull; /* a single step */
+}
+
+static void debug(void)
+{
+	volatile uint64_t at;
+	uint64_t dr6;
+
+	handler = debug_handler;
+	__asm__ volatile("xor %%r15, %%r15\n\tlea 1f(%%rip), %%rax\n\tmov %%rax, %0\n\t"
+		"mov %%rax, %%dr2\n\tmov $0x30, %%eax\n\tmov %%rax, %%dr7\n\tnop\n1:\tnop\n\t"
+		"mov %%r15, %1" : "=m"(at), "=r"(dr6) : : "rax", "r15", "memory");
+	EQUAL(last.count, 1);
+	EQUAL(last.vector, 1);
+	EQUAL(last.rip, at);
+	EQUAL(dr6 & 15, 4);
+	CHECK(last.rflags & 0x10000);
+	__asm__ volatile("mov %%rax, %%dr2\n\tmov %%dr7, %0" : "=r"(dr6) : "a"(at));
+	EQUAL(dr6, 0x430);
+	__asm__ volatile("mov %0, %%dr7" : : "r"(0ul));
+	__asm__ volatile("xor %%r15, %%r15\n\tlea 1f(%%rip), %%rax\n\tmov %%rax, %0\n\t"
+		"pushf\n\torl $0x100, (%%rsp)\n\tpopf\n\tnop\n1:\tnop\n\tmov %%r15, %1"
+		: "=m"(at), "=r"(dr6) : : "rax", "r15", "memory", "cc");
+	EQUAL(last.count, 2);
+	EQUAL(last.rip, at);
+	CHECK(dr6 & 0x4000);
+	/* Over an instruction that the engine takes; and INT1. */
+	__asm__ volatile("xor %%r15, %%r15\n\tlea 1f(%%rip), %%rax\n\tmov %%rax, %0\n\t"
+		"xor %%eax, %%eax\n\tpushf\n\torl $0x100, (%%rsp)\n\tpopf\n\tcpuid\n1:\tnop\n\t"
+		"mov %%r15, %1" : "=m"(at), "=r"(dr6) : : "rax", "rbx", "rcx", "rdx", "r15",
+		"memory", "cc");
+	EQUAL(last.count, 3);
+	EQUAL(last.rip, at);
+	CHECK(dr6 & 0x4000);
+	__asm__ volatile("lea 1f(%%rip), %%rax\n\tmov %%rax, %0\n\t.byte 0xf1\n1:"
+		: "=m"(at) : : "rax", "r15", "memory");
+	EQUAL(last.count, 4);
+	EQUAL(last.rip, at);
+	handler = 0;
+	FAULT("mov $1, %%eax; shl $32, %%rax; mov %%rax, %%dr7");
+	EQUAL(last.vector, 13);
+}
+
 /* ---- Ring 3 ---- */
 
 static volatile uint64_t user_value, user_cs;
@@ -883,7 +932,7 @@ static const struct {
 	void (*run)(void);
 } scenarios[] = {
 	{ "hello", hello }, { "exceptions", exceptions }, { "page_faults", page_faults },
-	{ "many", many }, { "double_fault", double_fault }, { "triple_fault", triple_fault },
+	{ "debug", debug }, { "many", many }, { "double_fault", double_fault }, { "triple_fault", triple_fault },
 	{ "ring3", ring3 }, { "system_calls", system_calls }, { "nmi", nmi },
 	{ "shadow", shadow }, { "priorities", priorities }, { "timer", timer },
 	{ "halt", halt }, { "stuck", stuck }, { "x2apic", x2apic }, { "lvtpc", lvtpc },
