@@ -167,7 +167,7 @@ bool pc_translate(struct pc *pc, const struct pc_state *s, uint64_t va, unsigned
 	struct walk w = walk_of(pc, s);
 	uint8_t *entries[5];
 	uint32_t rights = PC_PAGE_WRITE | PC_PAGE_USER;
-	uint64_t table = w.root, entry;
+	uint64_t table = w.root, entry = 0;
 	unsigned int level;
 	bool large = false;
 
