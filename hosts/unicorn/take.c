@@ -251,7 +251,7 @@ static bool check_io(struct unicorn *u)
 		return fault(u, PC_GP);
 	if (!pc_read_linear(u->base.pc, &s, s.tr.base + map, PC_ACCESS_IMPLICIT, &bits, 2, &f))
 		goto refuse;
-	if (!(bits >> (port & 7) & ((1u << u->insn->width) - 1)))
+	if (!((uint32_t)bits >> (port & 7) & ((1u << u->insn->width) - 1)))
 		return false;
 	f.vector = PC_GP;
 refuse:
