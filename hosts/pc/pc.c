@@ -309,6 +309,8 @@ enum pc_result pc_run(struct pc *pc, uint64_t limit)
 	for (;;) {
 		if (pc_stopping(pc))
 			return stopped(pc);
+		if (pc->engine->left == 0)
+			return PC_LIMIT;
 		if (pc->halted && !sleep_until_event(pc))
 			return PC_STUCK;
 		pc->halted = false;
@@ -320,6 +322,9 @@ enum pc_result pc_run(struct pc *pc, uint64_t limit)
 		case PC_STOP_EVENT:
 			if (!deliver(pc, pc->engine->event))
 				return PC_SHUTDOWN;
+			/* A handler whose first instruction faults goes round without retiring. */
+			if (pc->engine->left > 0)
+				pc->engine->left--;
 			break;
 		case PC_STOP_HALT:
 			pc->halted = true;

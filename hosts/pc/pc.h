@@ -119,7 +119,10 @@ enum pc_result {
 	PC_BROKEN,   /* the engine cannot run this guest: pc_error() */
 };
 
-/* Runs until one of the above; `limit` in instructions, counted from this call. */
+/*
+ * Runs until one of the above; `limit` in instructions, counted from this call. A repetition of REP
+ * and an exception count as one here: the call returns in bounded time, whatever the guest does.
+ */
 enum pc_result pc_run(struct pc *pc, uint64_t limit);
 /* Makes a pc_run() in progress return soon. Any thread, signal-safe. */
 void pc_kick(struct pc *pc);

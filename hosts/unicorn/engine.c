@@ -146,6 +146,13 @@ void unicorn_raise(struct unicorn *u, struct pc_event event)
 	unicorn_stop(u, PC_STOP_EVENT);
 }
 
+void unicorn_restart(struct unicorn *u)
+{
+	abandon(u);
+	u->remap = u->resume = true;
+	unicorn_stop(u, PC_STOP_ATTENTION);
+}
+
 void unicorn_broken(struct unicorn *u, const char *why)
 {
 	u->base.error = why;
@@ -278,12 +285,23 @@ static bool retire_plain(struct unicorn *u)
 	return true;
 }
 
+/* A repetition takes time, and brings the limit nearer, so that a long REP is no hang. */
+static void repeat(struct unicorn *u)
+{
+	u->events.cycles++;
+	u->base.left--;
+	if (u->events.cycles >= u->horizon.cycles || u->events.cycles >= PATIENCE)
+		unicorn_flush(u);
+}
+
 /* A REP at the same address goes on; everything else that is followed by a hook is complete. */
 static void complete(struct unicorn *u, uint64_t next)
 {
 	if (retire_plain(u))
 		return;
-	if (!(u->insn->flags & INSN_REP && next == u->insn->address))
+	if (u->insn->flags & INSN_REP && next == u->insn->address)
+		repeat(u);
+	else
 		unicorn_retire(u, next);
 }
 
@@ -487,9 +505,8 @@ static void before(uc_engine *uc, uint64_t address, uint32_t size, void *user)
 		return;
 	}
 	if (!decode(u, address, size)) {
-		u->remap = u->resume = true;
 		u->stale = address;
-		unicorn_stop(u, PC_STOP_ATTENTION);
+		unicorn_restart(u);
 		return;
 	}
 	if (u->breakpoints && breakpoint(u, address))
@@ -561,6 +578,21 @@ static bool unmapped(uc_engine *uc, uc_mem_type type, uint64_t address, int size
 	    unicorn_register(u, UC_X86_REG_RIP) != u->insn->address)
 		unicorn_retire(u, unicorn_register(u, UC_X86_REG_RIP));
 	return unicorn_unmapped(u, address, access);
+}
+
+/* Code in a device. Nothing there would be an instruction: ones, FF FF, are undefined. */
+static bool unfetchable(uc_engine *uc, uc_mem_type type, uint64_t address, int size,
+	int64_t value, void *user)
+{
+	struct unicorn *u = user;
+
+	(void)uc;
+	(void)type;
+	(void)address;
+	(void)size;
+	(void)value;
+	raised(u, (struct pc_event){ .kind = PC_EVENT_EXCEPTION, .vector = PC_UD });
+	return false;
 }
 
 static void accessed(uc_engine *uc, uc_mem_type type, uint64_t address, int size, int64_t value,
@@ -675,18 +707,37 @@ static bool remap(struct unicorn *u)
 	return unicorn_check_map(u, &s);
 }
 
+static uc_err execute(struct unicorn *u)
+{
+	struct guard g;
+	uc_err e;
+
+	if (guard_enter(&g)) {
+		u->dead = true;
+		u->base.error = "Unicorn has crashed on an instruction of the guest";
+		return UC_ERR_EXCEPTION;
+	}
+	e = uc_emu_start(u->uc, unicorn_register(u, UC_X86_REG_RIP), 0, 0, 0);
+	guard_leave();
+	return e;
+}
+
 static enum pc_stop run(struct pc_engine *engine)
 {
 	struct unicorn *u = of(engine);
 	unsigned int idle = 0;
 	uc_err e;
 
+	if (u->dead)
+		return PC_STOP_BROKEN;
 	u->attention = true;
 	do {
 		u->stopped = u->resume = u->deferred = false;
 		if (u->remap && !remap(u))
 			return u->stop;
-		e = uc_emu_start(u->uc, unicorn_register(u, UC_X86_REG_RIP), 0, 0, 0);
+		e = execute(u);
+		if (u->dead)
+			return PC_STOP_BROKEN;
 		if (u->deferred)
 			unicorn_take_deferred(u);
 		if (u->stopped && !u->resume) {
@@ -743,7 +794,8 @@ static void destroy(struct pc_engine *engine)
 {
 	struct unicorn *u = of(engine);
 
-	if (u->uc) {
+	/* Nothing of a crashed Unicorn can be touched; its memory is lost, mirrors included. */
+	if (u->uc && !u->dead) {
 		unicorn_drop_aliases(u);
 		uc_context_free(u->context);
 		uc_close(u->uc);
@@ -783,6 +835,7 @@ static bool hooks(struct unicorn *u)
 		hook(u, UC_HOOK_INTR, CALLBACK(interrupt), 0) &&
 		hook(u, UC_HOOK_INSN_INVALID, CALLBACK(undefined), 0) &&
 		hook(u, UC_HOOK_MEM_UNMAPPED, CALLBACK(unmapped), 0) &&
+		hook(u, UC_HOOK_MEM_FETCH_PROT, CALLBACK(unfetchable), 0) &&
 		hook(u, UC_HOOK_INSN, CALLBACK(port_in), UC_X86_INS_IN) &&
 		hook(u, UC_HOOK_INSN, CALLBACK(port_out), UC_X86_INS_OUT) &&
 		(!u->caches ||
@@ -828,6 +881,7 @@ struct pc_engine *unicorn_create(struct pc *pc, const struct unicorn_config *con
 {
 	struct unicorn *u = calloc(1, sizeof(*u));
 
+	guard_install();
 	*why = "no memory";
 	if (!u)
 		return NULL;

@@ -6,12 +6,13 @@
 #include <unicorn/unicorn.h>
 
 #include "decode.h"
+#include "guard.h"
 #include "layout.h"
 #include "unicorn.h"
 
 #define DECODED 65536u     /* entries, direct-mapped */
 #define FETCH_PAGES 256u
-#define ALIASES 4096u
+#define ALIASES 1024u      /* Unicorn takes less than 4096 pieces of memory, and gets slow */
 #define PREDICTORS 1024u
 #define TARGETS 256u
 
@@ -45,6 +46,7 @@ struct unicorn {
 	struct unicorn_config config;
 	uc_engine *uc;
 	uc_context *context;
+	bool dead; /* crashed: see guard.h */
 	struct layout at;
 	struct decoder *decoder;
 
@@ -101,6 +103,8 @@ void unicorn_raise(struct unicorn *u, struct pc_event event);
 void unicorn_retire(struct unicorn *u, uint64_t next);
 void unicorn_flush(struct unicorn *u);
 void unicorn_broken(struct unicorn *u, const char *why);
+/* Drops all mirrors, and executes the instruction again. */
+void unicorn_restart(struct unicorn *u);
 bool unicorn_begin_exit(struct unicorn *u, enum pc_exit why, uint32_t index);
 
 /* take.c: instructions that the engine executes itself. True: it was one. */

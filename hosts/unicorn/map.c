@@ -172,7 +172,7 @@ bool unicorn_unmapped(struct unicorn *u, uint64_t address, unsigned int access)
 		return false;
 	}
 	if (u->alias_count == ALIASES) {
-		unicorn_broken(u, "the guest maps memory in too many pieces");
+		unicorn_restart(u);
 		return false;
 	}
 	if (pc_ram(u->base.pc, t.address & ~(PAGE - 1), PAGE))

@@ -191,6 +191,10 @@ static void page_faults(void)
 	EQUAL(last.error, 0x10);
 	EQUAL(last.cr2, 0x80000789);
 	EQUAL(last.rip, 0x80000789);
+	/* Code in a device that is not there. */
+	FAULT("mov $0x90000000, %%eax; jmp *%%rax");
+	EQUAL(last.vector, 6);
+	EQUAL(last.rip, 0x90000000);
 	/* Read-only, in RAM. */
 	pd[2] &= ~2ull;
 	__asm__ volatile("invlpg (%0)" : : "r"(0x400000ul));
@@ -234,6 +238,16 @@ static void double_fault(void)
 	FAULT("int $0x21");
 	EQUAL(last.vector, 11);
 	EQUAL(last.error, 0x21 * 8 + 2);
+}
+
+/* A handler that is not executable: faults for ever, and nothing retires. */
+static void circle(void)
+{
+	static uint8_t stack[2048] __attribute__((aligned(16)));
+
+	tss.ist[2] = (uint64_t)(uintptr_t)(stack + sizeof(stack));
+	set_gate(6, 0x90000000, 0, 3);
+	__asm__ volatile("ud2");
 }
 
 static void triple_fault(void)
@@ -927,19 +941,44 @@ static void oracle_tsc(void)
 	oracle(true);
 }
 
+/* Executes what the test has put at 6 MiB; whatever that raises, on it goes some bytes further. */
+#define RANDOM_CODE 0x600000ul
+#define RANDOM_SIZE 0x10000ul
+
+static void go_on(struct frame *f)
+{
+	uint64_t offset = (f->rip - RANDOM_CODE + 13) % RANDOM_SIZE;
+
+	f->rip = RANDOM_CODE + offset;
+	f->cs = f->cs & 3 ? 0x33 : 0x10;
+	f->ss = f->cs & 3 ? 0x2b : 0x18;
+	f->rsp = USER_STACK - 2048;
+	f->rflags = 0x202;
+}
+
+static void random_code(void)
+{
+	open_apic();
+	handler = go_on;
+	if (*(uint8_t *)RANDOM_CODE & 1)
+		user((void (*)(void))RANDOM_CODE, USER_STACK, 0x202);
+	else
+		((void (*)(void))RANDOM_CODE)();
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } scenarios[] = {
 	{ "hello", hello }, { "exceptions", exceptions }, { "page_faults", page_faults },
-	{ "debug", debug }, { "many", many }, { "double_fault", double_fault }, { "triple_fault", triple_fault },
+	{ "debug", debug }, { "many", many }, { "double_fault", double_fault }, { "triple_fault", triple_fault }, { "circle", circle },
 	{ "ring3", ring3 }, { "system_calls", system_calls }, { "nmi", nmi },
 	{ "shadow", shadow }, { "priorities", priorities }, { "timer", timer },
 	{ "halt", halt }, { "stuck", stuck }, { "x2apic", x2apic }, { "lvtpc", lvtpc },
 	{ "exact", exact }, { "counts", counts }, { "faults", faults },
 	{ "disturbed", disturbed }, { "mirrors", mirrors }, { "low_alias", low_alias },
 	{ "ports", ports }, { "compatibility", compatibility }, { "exits", exits },
-	{ "caches", caches }, { "oracle", oracle_rdpmc }, { "oracle-tsc", oracle_tsc },
+	{ "caches", caches }, { "random", random_code }, { "oracle", oracle_rdpmc }, { "oracle-tsc", oracle_tsc },
 };
 
 /* QEMU puts the image's name before the command line. */
