@@ -197,9 +197,10 @@ enum pc_answer pc_rdpmc(struct pc *pc, uint32_t index, unsigned int cpl, bool pc
 {
 	const struct pc_cpu_ops *ops = pc->config.cpu;
 
-	if (!ops || !ops->rdpmc)
+	if (!ops || !ops->rdpmc ||
+	    ops->rdpmc(pc->config.context, index, cpl, pce, value) != PC_DONE)
 		return PC_FAULT;
-	return ops->rdpmc(pc->config.context, index, cpl, pce, value) == PC_DONE ? PC_DONE : PC_FAULT;
+	return PC_DONE;
 }
 
 uint64_t pc_cr8(const struct pc *pc)

@@ -101,6 +101,7 @@ void unicorn_stop(struct unicorn *u, enum pc_stop why);
 void unicorn_raise(struct unicorn *u, struct pc_event event);
 /* The instruction in execution has completed; the next one is at `next`. */
 void unicorn_retire(struct unicorn *u, uint64_t next);
+/* Reports what has retired, and asks when to do it again. */
 void unicorn_flush(struct unicorn *u);
 void unicorn_broken(struct unicorn *u, const char *why);
 /* Drops all mirrors, and executes the instruction again. */

@@ -23,12 +23,6 @@ bool unicorn_map_ram(struct unicorn *u)
 
 /* ---- Devices ---- */
 
-static void after_device(struct unicorn *u)
-{
-	u->attention = pc_attention(u->base.pc);
-	u->horizon = pc_retired(u->base.pc, u->cpl == 3, &(struct pc_events){ 0 });
-}
-
 static uint64_t device_read(uc_engine *uc, uint64_t offset, unsigned int size, void *user)
 {
 	struct alias *a = user;
@@ -38,7 +32,7 @@ static uint64_t device_read(uc_engine *uc, uint64_t offset, unsigned int size, v
 	unicorn_flush(a->owner);
 	(void)unicorn_begin_exit(a->owner, PC_EXIT_MMIO, 0);
 	value = pc_mmio_read(a->owner->base.pc, a->device + offset, size);
-	after_device(a->owner);
+	unicorn_flush(a->owner);
 	return value;
 }
 
@@ -51,7 +45,7 @@ static void device_write(uc_engine *uc, uint64_t offset, unsigned int size, uint
 	unicorn_flush(a->owner);
 	(void)unicorn_begin_exit(a->owner, PC_EXIT_MMIO, 0);
 	pc_mmio_write(a->owner->base.pc, a->device + offset, size, value);
-	after_device(a->owner);
+	unicorn_flush(a->owner);
 }
 
 /* ---- Mirrors ---- */

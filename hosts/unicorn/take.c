@@ -89,12 +89,6 @@ static void done(struct unicorn *u)
 	unicorn_raise(u, (struct pc_event){ .kind = PC_EVENT_EXCEPTION, .vector = PC_DB });
 }
 
-/* A horizon may have changed with a register; asked again without new events. */
-static void ask_again(struct unicorn *u)
-{
-	u->horizon = pc_retired(u->base.pc, u->cpl == 3, &(struct pc_events){ 0 });
-}
-
 static bool take_msr(struct unicorn *u, bool write)
 {
 	uint32_t index = low(u, UC_X86_REG_RCX);
@@ -112,7 +106,7 @@ static bool take_msr(struct unicorn *u, bool write)
 		return fault(u, PC_GP);
 	if (!write)
 		set_edx_eax(u, value);
-	ask_again(u);
+	unicorn_flush(u); /* the horizon may have changed with a register */
 	done(u);
 	return true;
 }
@@ -128,7 +122,7 @@ static bool take_rdpmc(struct unicorn *u)
 	if (pc_rdpmc(u->base.pc, index, u->cpl, pce, &value) != PC_DONE)
 		return fault(u, PC_GP);
 	set_edx_eax(u, value);
-	ask_again(u);
+	unicorn_flush(u);
 	done(u);
 	return true;
 }
@@ -147,7 +141,7 @@ static bool take_cpuid(struct unicorn *u)
 	unicorn_set_register(u, UC_X86_REG_RBX, r[1]);
 	unicorn_set_register(u, UC_X86_REG_RCX, r[2]);
 	unicorn_set_register(u, UC_X86_REG_RDX, r[3]);
-	ask_again(u);
+	unicorn_flush(u);
 	done(u);
 	return true;
 }

@@ -60,6 +60,39 @@ static void rubbish(void **state)
 	pc_destroy(pc);
 }
 
+/* An ELF64 image with the note that names a 32-bit entry. */
+static void pvh(void **state)
+{
+	struct {
+		Elf64_Ehdr e;
+		Elf64_Phdr p[2];
+		uint32_t note[5];
+		uint8_t code[16];
+	} image = { .p[0] = { .p_type = PT_NOTE, .p_filesz = 20 },
+		.p[1] = { .p_type = PT_LOAD, .p_paddr = 0x123000, .p_filesz = 16,
+			.p_memsz = 0x2000 },
+		.note = { 4, 4, 18, 0, 0x123004 }, .code = { 0x90, 0xf4 } };
+	struct pc *pc = machine();
+
+	(void)state;
+	memcpy(image.e.e_ident, ELFMAG, SELFMAG);
+	image.e.e_ident[EI_CLASS] = ELFCLASS64;
+	image.e.e_machine = EM_X86_64;
+	image.e.e_phoff = offsetof(__typeof__(image), p);
+	image.e.e_phnum = 2;
+	image.p[0].p_offset = offsetof(__typeof__(image), note);
+	image.p[1].p_offset = offsetof(__typeof__(image), code);
+	memcpy(&image.note[3], "Xen", 4);
+	memset(pc_ram(pc, 0x123000, 0x2000), 0xcc, 0x2000);
+	assert_int_equal(pc_load(pc, &image, sizeof(image), "a b"), 0);
+	assert_memory_equal(pc_ram(pc, 0x123000, 16), image.code, 16);
+	assert_int_equal(*(uint8_t *)pc_ram(pc, 0x124fff, 1), 0);
+	image.note[2] = 1; /* no such note: nowhere to start */
+	assert_int_equal(pc_load(pc, &image, sizeof(image), NULL), -1);
+	assert_non_null(strstr(pc_error(pc), "PVH"));
+	pc_destroy(pc);
+}
+
 /* ---- Long mode by hand: tables at 0x10000, IDT at 0x20000, GDT at 0x21000, TSS at 0x22000 ---- */
 
 #define TABLES 0x10000u
@@ -440,6 +473,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(configurations), cmocka_unit_test(rubbish),
+		cmocka_unit_test(pvh),
 		cmocka_unit_test(same_ring), cmocka_unit_test(inner_ring),
 		cmocka_unit_test(stack_table), cmocka_unit_test(gate_privilege),
 		cmocka_unit_test(failures), cmocka_unit_test(legacy),

@@ -971,14 +971,15 @@ static const struct {
 	void (*run)(void);
 } scenarios[] = {
 	{ "hello", hello }, { "exceptions", exceptions }, { "page_faults", page_faults },
-	{ "debug", debug }, { "many", many }, { "double_fault", double_fault }, { "triple_fault", triple_fault }, { "circle", circle },
-	{ "ring3", ring3 }, { "system_calls", system_calls }, { "nmi", nmi },
-	{ "shadow", shadow }, { "priorities", priorities }, { "timer", timer },
-	{ "halt", halt }, { "stuck", stuck }, { "x2apic", x2apic }, { "lvtpc", lvtpc },
-	{ "exact", exact }, { "counts", counts }, { "faults", faults },
-	{ "disturbed", disturbed }, { "mirrors", mirrors }, { "low_alias", low_alias },
-	{ "ports", ports }, { "compatibility", compatibility }, { "exits", exits },
-	{ "caches", caches }, { "random", random_code }, { "oracle", oracle_rdpmc }, { "oracle-tsc", oracle_tsc },
+	{ "debug", debug }, { "many", many }, { "double_fault", double_fault },
+	{ "triple_fault", triple_fault }, { "circle", circle }, { "ring3", ring3 },
+	{ "system_calls", system_calls }, { "nmi", nmi }, { "shadow", shadow },
+	{ "priorities", priorities }, { "timer", timer }, { "halt", halt }, { "stuck", stuck },
+	{ "x2apic", x2apic }, { "lvtpc", lvtpc }, { "exact", exact }, { "counts", counts },
+	{ "faults", faults }, { "disturbed", disturbed }, { "mirrors", mirrors },
+	{ "low_alias", low_alias }, { "ports", ports }, { "compatibility", compatibility },
+	{ "exits", exits }, { "caches", caches }, { "random", random_code },
+	{ "oracle", oracle_rdpmc }, { "oracle-tsc", oracle_tsc },
 };
 
 /* QEMU puts the image's name before the command line. */
