@@ -13,24 +13,25 @@ rules='
 include/vpmu:       include/vpmu free
 core:               include/vpmu core free
 core/arm:           include/vpmu core core/arm free
+core/x86:           include/vpmu core core/x86 free
 hardware/armv8:     include/vpmu hardware/armv8 free
+hardware/x86:       include/vpmu hardware/x86 free
 hardware/model:     include/vpmu hardware/model free libc
 sources/model:      include/vpmu sources/model free
 sources/script:     include/vpmu sources/script free
-hosts/pc:           hosts/pc free libc
-hosts/unicorn:      hosts/pc hosts/unicorn free libc
+hosts/pc:           include/vpmu hosts/pc hardware/model hardware/x86 sources/model free libc
+hosts/unicorn:      include/vpmu hosts/pc hosts/unicorn hardware/model hardware/x86 sources/model free libc
 hosts/el2:          include/vpmu hosts/el2 hardware/armv8 fdt free
-tools/vpmu:         include/vpmu tools/vpmu hosts/el2 free libc
+tools/vpmu:         include/vpmu tools/vpmu hosts/el2 hosts/pc hosts/unicorn hardware/model hardware/x86 sources/model sources/script free libc
 guests/arm-tests:   guests/arm-tests free
 guests/linux:       guests/linux free libc
 examples:           include/vpmu hardware/model free libc
 docs:               include/vpmu free libc
 bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
-hosts/pc:           hosts/pc free libc
-hosts/unicorn:      hosts/pc hosts/unicorn free libc
-tests/engine:       hosts/pc hosts/unicorn tests/unit tests/engine free libc
-tests/unit:         include/vpmu core core/arm hardware/model sources/model sources/script guests/arm-tests tests/unit free libc
-tests/engine:       hosts/pc hosts/unicorn tests/unit tests/engine free libc
+bench/x86-sampling: include/vpmu hardware/model hardware/x86 sources/model sources/script hosts/pc hosts/unicorn tests/unit bench/x86-sampling free libc
+bench/access:       include/vpmu hardware/model hardware/x86 sources/model sources/script tests/unit bench/access free libc
+tests/unit:         include/vpmu core core/arm core/x86 hardware/model hardware/x86 sources/model sources/script guests/arm-tests tests/unit free libc
+tests/engine:       include/vpmu hosts/pc hosts/unicorn hardware/model hardware/x86 sources/model tests/unit tests/engine free libc
 tests/e2e:          include/vpmu tests/e2e free libc
 '
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * KVM's struct kvm_pmu_event_filter, compiled into a sorted list (Linux uapi, asm/kvm.h of x86;
- * Documentation/virt/kvm/api.rst, KVM_SET_PMU_EVENT_FILTER). Answers are those of Linux, and so is the
+ * Documentation/virt/kvm/api.rst, KVM_SET_PMU_EVENT_FILTER). Answers are those of Linux, in its
  * order of errors: the header, its action and flags, the limit, the events' bytes, the events.
  */
 #include <vpmu/x86.h>
