@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# check-registers.sh - docs/arm-registers.md is what the register table says.
+# check-registers.sh - docs/*-registers.md are what the register tables say.
 #
 # usage: check-registers.sh [--write]      needs build/host
 set -eu
@@ -9,14 +9,18 @@ cd "$(dirname "$0")/.."
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-page=docs/arm-registers.md
+status=0
 
-gcc -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude docs/arm-registers.c \
-	build/host/core/libvpmu.a -o "$tmp/arm-registers"
-"$tmp/arm-registers" >"$tmp/page"
-if [ "${1:-}" = --write ]; then
-	cp "$tmp/page" "$page"
-elif ! diff "$page" "$tmp/page" >&2; then
-	echo "check-registers: $page is out of date: run scripts/check-registers.sh --write" >&2
-	exit 1
-fi
+for arch in arm x86; do
+	page=docs/$arch-registers.md
+	gcc -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude "docs/$arch-registers.c" \
+		build/host/core/libvpmu.a -o "$tmp/registers"
+	"$tmp/registers" >"$tmp/page"
+	if [ "${1:-}" = --write ]; then
+		cp "$tmp/page" "$page"
+	elif ! diff "$page" "$tmp/page" >&2; then
+		echo "check-registers: $page is out of date: run scripts/check-registers.sh --write" >&2
+		status=1
+	fi
+done
+exit $status
