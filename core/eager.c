@@ -30,7 +30,7 @@ static void eager_enter(struct vpmu_vcpu *v)
 	vpmu_cpu_set_reach(cpu, reach);
 	ops->boundary(hw, v->vm->counters, 0);
 	if (ops->route)
-		ops->route(hw, VPMU_ROUTE_GUEST, 0);
+		ops->route(hw, VPMU_ROUTE_GUEST, v->interrupt_masked);
 	cpu->host_global = ops->global(hw);
 	ops->stop(hw, hw->caps.counters);
 	ops->interrupts_clear(hw, hw->caps.counters);
@@ -47,6 +47,7 @@ static void eager_enter(struct vpmu_vcpu *v)
 	vpmu_cpu_set_user(cpu, reach == VPMU_REACH_NONE ? v->vm->arch->closed_user(s) : s->user);
 	vpmu_cpu_set_pointer(cpu, reach == VPMU_REACH_NONE ? 0 : s->pointer);
 	ops->set_global(hw, s->global);
+	v->in_hw_counters = v->vm->counters;
 	v->stats.loads++;
 	vpmu_cpu_own(cpu, VPMU_OWNER_LIVE);
 }
@@ -57,6 +58,7 @@ static void eager_save_control(struct vpmu_vcpu *v)
 	struct vpmu_hw *hw = v->cpu->hw;
 	const struct vpmu_hw_ops *ops = hw->ops;
 	struct vpmu_state *s = &v->state;
+	uint32_t items = v->vm->arch->direct_items[v->cpu->reach];
 	uint64_t global = ops->global(hw);
 	uint64_t enabled, interrupts;
 
@@ -67,13 +69,16 @@ static void eager_save_control(struct vpmu_vcpu *v)
 	ops->stop(hw, v->vm->counters);
 	ops->interrupts_clear(hw, v->vm->counters);
 	ops->status_clear(hw, v->vm->counters);
-	if (v->cpu->reach == VPMU_REACH_NONE)
-		return;
-	s->global = global;
-	s->enabled = enabled;
-	s->interrupts = interrupts;
-	v->cpu->user = s->user = ops->user(hw);
-	v->cpu->pointer = s->pointer = ops->pointer(hw);
+	if (items & VPMU_ITEM_GLOBAL)
+		s->global = global;
+	if (items & VPMU_ITEM_ENABLED)
+		s->enabled = enabled;
+	if (items & VPMU_ITEM_INTERRUPTS)
+		s->interrupts = interrupts;
+	if (items & VPMU_ITEM_USER)
+		v->cpu->user = s->user = ops->user(hw);
+	if (items & VPMU_ITEM_POINTER)
+		v->cpu->pointer = s->pointer = ops->pointer(hw);
 }
 
 static void eager_exit(struct vpmu_vcpu *v)
@@ -102,6 +107,9 @@ static void eager_exit(struct vpmu_vcpu *v)
 	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
 	vpmu_cpu_set_pointer(cpu, 0);
 	hw->ops->set_global(hw, cpu->host_global);
+	v->in_hw_counters = 0;
+	vpmu_vcpu_note(v);
+	cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
 	cpu->known_value |= v->vm->counters;
 	cpu->known_selector &= ~v->vm->counters;
 	cpu->resident = NULL;

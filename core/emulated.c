@@ -88,10 +88,12 @@ static bool wanted(const struct vpmu_vcpu *v, unsigned int i, struct vpmu_event 
 		return false;
 	if (!arch->event(v->vm, i, selector, event))
 		return false;
-	if (!source_of(v)->ops->supports(source_of(v), event))
+	if (!source_of(v)->ops->supports(source_of(v), event)) {
+		v->emulated->unsupported |= VPMU_BIT(i);
 		return false;
+	}
 	/* A hint is needed only where somebody waits for the overflow. */
-	if (v->state.interrupts & (VPMU_BIT(i) | arch->carries(v->vm, &v->state, VPMU_BIT(i))))
+	if (!event->checkpointed && v->state.interrupts & (VPMU_BIT(i) | arch->carries(v->vm, &v->state, VPMU_BIT(i))))
 		event->period = arch->distance(v->vm, &v->state, i);
 	return true;
 }
@@ -99,7 +101,7 @@ static bool wanted(const struct vpmu_vcpu *v, unsigned int i, struct vpmu_event 
 static bool same_event(const struct vpmu_event *a, const struct vpmu_event *b)
 {
 	return a->selector == b->selector && a->meaning == b->meaning && a->user == b->user &&
-	       a->kernel == b->kernel;
+	       a->kernel == b->kernel && a->checkpointed == b->checkpointed;
 }
 
 /* Is the hint that (event) needs the one that is due already? Modulo 2^64, like the counts. */
@@ -190,6 +192,7 @@ static void reprogram(struct vpmu_vcpu *v, unsigned int i)
 	struct vpmu_event event = { 0 };
 
 	e->starved &= ~VPMU_BIT(i);
+	e->unsupported &= ~VPMU_BIT(i);
 	if (!wanted(v, i, &event)) {
 		rest(v, i);
 	} else if (run(v, i, &event)) {
@@ -270,11 +273,18 @@ static void emulated_replace(struct vpmu_vcpu *v)
 		return;
 	release_all(v, v->vm->counters);
 	v->emulated->starved = 0;
+	v->emulated->unsupported = 0;
 	v->emulated->rearm = 0;
 	v->emulated->dirty = v->vm->counters;
 }
 
 /* ---- State ---- */
+
+/* (mask), and the counters below that may carry into it. */
+static uint64_t with_feeders(const struct vpmu_vcpu *v, uint64_t mask)
+{
+	return v->vm->arch->chains ? mask | mask >> 1 : mask;
+}
 
 static void emulated_begin(struct vpmu_vcpu *v)
 {
@@ -287,7 +297,18 @@ static void emulated_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters
 	if (!v->emulated)
 		return;
 	/* An overflow of any counter is a status; a carry comes from the counter below. */
-	settle_all(v, items & VPMU_ITEM_STATUS ? v->vm->counters : counters | counters >> 1);
+	settle_all(v, items & VPMU_ITEM_STATUS ? v->vm->counters : with_feeders(v, counters));
+}
+
+/* Does the status stop what it did not stop before, or the other way round (x86: CTR_Frz)? */
+static bool is_frozen_or_thawed(const struct vpmu_vcpu *v, const struct vpmu_change *c)
+{
+	struct vpmu_state before = {
+		.enabled = v->state.enabled, .global = v->state.global, .status = c->status,
+	};
+
+	return c->status != v->state.status &&
+	       v->vm->arch->active(v->vm, &before) != v->vm->arch->active(v->vm, &v->state);
 }
 
 static void emulated_push(struct vpmu_vcpu *v, const struct vpmu_change *c)
@@ -298,10 +319,10 @@ static void emulated_push(struct vpmu_vcpu *v, const struct vpmu_change *c)
 
 	if (!v->emulated)
 		return;
-	if (c->global != s->global)
+	if (c->global != s->global || is_frozen_or_thawed(v, c))
 		changed = v->vm->counters;
-	/* The counter below may carry into a changed one: then it needs a hint for both. */
-	v->emulated->dirty |= changed | changed >> 1;
+	/* What may carry into a changed one needs a hint for both. */
+	v->emulated->dirty |= with_feeders(v, changed);
 }
 
 const struct vpmu_switch vpmu_emulated_switch = {

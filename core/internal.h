@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * core/internal.h - the two seams inside core: the guest architecture (core/arm) and the world switch
+ * core/internal.h - the two seams inside core: the guest architecture (core/arm, core/x86) and the world switch
  * (core/mediated.c, core/eager.c). Neither knows the other; core/vcpu.c ties them together.
  */
 #ifndef VPMU_CORE_INTERNAL_H
@@ -21,6 +21,8 @@ enum vpmu_item {
 	VPMU_ITEM_SELECTORS = 1u << 6,
 };
 
+#define VPMU_REACHES 4u              /* how many enum vpmu_reach there are */
+
 #define VPMU_ITEMS_CONTROL                                                                         \
 	(VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED | VPMU_ITEM_INTERRUPTS | VPMU_ITEM_USER |            \
 	 VPMU_ITEM_POINTER)
@@ -38,9 +40,17 @@ struct vpmu_change {
 
 /* What the guest architecture knows about a register file. All functions are pure but for (state). */
 struct vpmu_arch {
+	/* What the guest changes without a trap at each enum vpmu_reach, while its PMU is in the hardware. */
+	uint32_t direct_items[VPMU_REACHES];
+	/* Whatever makes a counter start counting traps: those that never did need not be loaded. */
+	bool enables_trap;
+	/* The interrupt is an edge: an overflow owes the guest one, in state.pending. Else it is a level. */
+	bool edge;
+	/* An overflow may carry into the next counter. */
+	bool chains;
 	/* Counters that pass all their enables in (s). */
 	uint64_t (*active)(const struct vpmu_vm *vm, const struct vpmu_state *s);
-	/* Level of the overflow interrupt line. */
+	/* Level of the overflow interrupt line; edge: is one owed? */
 	bool (*interrupt)(const struct vpmu_vm *vm, const struct vpmu_state *s);
 	/* May counter (i) with (selector) not count under the VM's creation policy or (policy)? */
 	bool (*denied)(const struct vpmu_vm *vm, const struct vpmu_policy *policy, unsigned int i,
@@ -85,6 +95,12 @@ struct vpmu_arch {
 	bool (*escapes)(const struct vpmu_vm *vm, const struct vpmu_state *s);
 	/* Is (s) a state that this model can have? */
 	bool (*valid)(const struct vpmu_vm *vm, const struct vpmu_state *s);
+	/* Is (policy) one for this architecture? */
+	bool (*takes)(const struct vpmu_policy *policy);
+	/* Edge: does the guest have a status register that it clears overflows in? */
+	bool (*has_status)(const struct vpmu_vm *vm);
+	/* Edge: the interrupt is delivered, and may stop the counters. Changes global or status. */
+	void (*freeze)(const struct vpmu_vm *vm, struct vpmu_state *s);
 	/* The power-on state. */
 	void (*reset)(const struct vpmu_vm *vm, struct vpmu_state *s);
 };
@@ -126,10 +142,29 @@ struct vpmu_change vpmu_vcpu_change(struct vpmu_vcpu *v);
 /* After an access changed v->state. */
 void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change);
 
+/* pmi.c: the overflows in v->state.status, just read from the hardware, that the guest was not told of. */
+void vpmu_vcpu_note(struct vpmu_vcpu *v);
+/* pmi.c: edge: the guest masks its interrupt's entry, or unmasks it. */
+void vpmu_vcpu_mask_interrupt(struct vpmu_vcpu *v, bool masked);
+/* pmi.c: a trapped access changed the status; (old) is what it was. */
+void vpmu_vcpu_noted(struct vpmu_vcpu *v, uint64_t old);
+
 /* Not quiet: a counter passes all its enables, or an overflow is pending (RULES A1). */
 static inline bool vpmu_state_is_busy(const struct vpmu_vm *vm, const struct vpmu_state *s)
 {
-	return vm->arch->active(vm, s) || vm->arch->interrupt(vm, s);
+	return vm->arch->active(vm, s) || (!vm->arch->edge && vm->arch->interrupt(vm, s));
+}
+
+/*
+ * (i) if it is below (size), else 0, also under speculation: every subscript that a guest chose goes through
+ * here after its bounds check (Spectre v1).
+ */
+static inline unsigned int vpmu_clamp(unsigned int i, unsigned int size)
+{
+	uint64_t below = (uint64_t)i - size;
+
+	__asm__("" : "+r"(below));
+	return i & (unsigned int)(0 - (below >> 63));
 }
 
 /* A loop over the set bits of a mask: takes out and returns the lowest one. (*mask) is not 0. */

@@ -20,6 +20,9 @@ static void caps_meet(struct vpmu_hw_caps *all, const struct vpmu_hw_caps *one)
 	if (one->version < all->version)
 		all->version = one->version;
 	all->direct_values &= one->direct_values;
+	all->status &= one->status;
+	all->status_set &= one->status_set;
+	all->exact_writes &= one->exact_writes;
 	all->multithreaded |= one->multithreaded;
 	for (unsigned int i = 0; i < 4; i++)
 		all->identity[i] &= one->identity[i];

@@ -45,6 +45,12 @@ static bool is_direct(const struct vpmu_vcpu *v)
 	return v->cpu->reach != VPMU_REACH_NONE;
 }
 
+/* A guest with direct enables can start any counter: all must be right. */
+static bool starts_alone(const struct vpmu_vcpu *v)
+{
+	return is_direct(v) && !v->vm->arch->enables_trap;
+}
+
 /*
  * Counters whose hardware value can differ from what was loaded. With direct enables any counter can
  * have run, except one that has had selector 0 (software increment) and value 0 all the time, while
@@ -52,7 +58,7 @@ static bool is_direct(const struct vpmu_vcpu *v)
  */
 static uint64_t writable(const struct vpmu_vcpu *v)
 {
-	if (!is_direct(v))
+	if (!starts_alone(v))
 		return v->in_hw_counters;
 	if (v->cpu->reach == VPMU_REACH_CONTROL)
 		return v->may_differ | (v->vm->counters & v->cpu->hw->caps.direct_values);
@@ -117,20 +123,6 @@ static void open_view(struct vpmu_vcpu *v)
 	}
 }
 
-static uint32_t items_in_hw(const struct vpmu_vcpu *v)
-{
-	switch (v->cpu->reach) {
-	case VPMU_REACH_NONE:
-		return VPMU_ITEM_STATUS;
-	case VPMU_REACH_CONTROL:
-	case VPMU_REACH_COUNTERS:
-		return VPMU_ITEMS_CONTROL | VPMU_ITEM_STATUS;
-	case VPMU_REACH_ALL:
-		break;
-	}
-	return VPMU_ITEMS_ALL;
-}
-
 /* The host is done with the PMU (it called reclaim to get it), but may have left bits behind. */
 static void sweep(struct vpmu_vcpu *v)
 {
@@ -144,6 +136,26 @@ static void sweep(struct vpmu_vcpu *v)
 	cpu->reclaimed = false;
 }
 
+/* The interrupt's entry, as far as it is not what the guest asks for already (C1). */
+static void set_route(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	uint8_t route = v->interrupt_masked ? VPMU_CPU_ROUTE_MASKED : VPMU_CPU_ROUTE_GUEST;
+
+	if (!ops_of(v)->route || cpu->route == route)
+		return;
+	ops_of(v)->route(cpu->hw, VPMU_ROUTE_GUEST, v->interrupt_masked);
+	cpu->route = route;
+}
+
+static void unset_route(struct vpmu_vcpu *v)
+{
+	if (!ops_of(v)->route)
+		return;
+	ops_of(v)->route(v->cpu->hw, VPMU_ROUTE_HOST, 0);
+	v->cpu->route = VPMU_CPU_ROUTE_HOST;
+}
+
 static void load(struct vpmu_vcpu *v)
 {
 	const struct vpmu_hw_ops *ops = ops_of(v);
@@ -155,14 +167,12 @@ static void load(struct vpmu_vcpu *v)
 	cpu->stopped = false;
 	vpmu_cpu_set_reach(cpu, reach_for(v));
 	ops->boundary(hw, v->vm->counters, 0);
-	if (ops->route)
-		ops->route(hw, VPMU_ROUTE_GUEST, 0);
+	set_route(v);
 	cpu->host_global = ops->global(hw);
 	sweep(v);
-	v->in_hw = items_in_hw(v);
+	v->in_hw = v->vm->arch->direct_items[cpu->reach];
 	v->in_hw_counters = 0;
-	/* A guest with direct enables can start any counter: all must be right. */
-	put_counters(v, is_direct(v) ? v->vm->counters : v->state.enabled);
+	put_counters(v, starts_alone(v) ? v->vm->counters : v->state.enabled);
 	if (v->state.status)
 		ops->status_set(hw, v->state.status);
 	if (v->state.interrupts)
@@ -178,18 +188,24 @@ static void load(struct vpmu_vcpu *v)
 
 /* ---- Save ---- */
 
-static void save_control(struct vpmu_vcpu *v)
+static void pull_scalars(struct vpmu_vcpu *v, uint32_t items)
 {
 	const struct vpmu_hw_ops *ops = ops_of(v);
-	struct vpmu_hw *hw = v->cpu->hw;
-	struct vpmu_state *s = &v->state;
+	struct vpmu_cpu *cpu = v->cpu;
+	struct vpmu_hw *hw = cpu->hw;
 
-	s->enabled = ops->started(hw);
-	s->interrupts = ops->interrupts(hw);
-	s->user = ops->user(hw);
-	s->pointer = ops->pointer(hw);
-	v->cpu->user = s->user;
-	v->cpu->pointer = s->pointer;
+	if (items & VPMU_ITEM_GLOBAL)
+		v->state.global = cpu->stopped ? cpu->parked_global : ops->global(hw);
+	if (items & VPMU_ITEM_ENABLED)
+		v->state.enabled = ops->started(hw);
+	if (items & VPMU_ITEM_INTERRUPTS)
+		v->state.interrupts = ops->interrupts(hw);
+	if (items & VPMU_ITEM_STATUS)
+		v->state.status = ops->status(hw);
+	if (items & VPMU_ITEM_USER)
+		cpu->user = v->state.user = ops->user(hw);
+	if (items & VPMU_ITEM_POINTER)
+		cpu->pointer = v->state.pointer = ops->pointer(hw);
 }
 
 /* Everything of this owner off, global control first. */
@@ -199,13 +215,11 @@ static void silence(struct vpmu_vcpu *v)
 	struct vpmu_cpu *cpu = v->cpu;
 	struct vpmu_hw *hw = cpu->hw;
 
-	if (is_direct(v))
-		v->state.global = cpu->stopped ? cpu->parked_global : ops->global(hw);
+	pull_scalars(v, v->in_hw & VPMU_ITEM_GLOBAL);
 	ops->set_global(hw, hw->caps.global_reset);
 	cpu->stopped = false;
-	if (is_direct(v))
-		save_control(v);
-	v->state.status = ops->status(hw);
+	pull_scalars(v, v->in_hw & ~(uint32_t)(VPMU_ITEM_GLOBAL | VPMU_ITEM_SELECTORS));
+	vpmu_vcpu_note(v);
 	if (v->state.enabled)
 		ops->stop(hw, v->state.enabled);
 	if (v->state.interrupts)
@@ -273,8 +287,7 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 	/* The others have had the value 0 all the time. */
 	cpu->known_value |= v->in_hw_counters & ~changed;
 	v->vm->arch->clean(v->vm, &v->state);
-	if (ops_of(v)->route)
-		ops_of(v)->route(cpu->hw, VPMU_ROUTE_HOST, 0);
+	unset_route(v);
 	ops_of(v)->boundary(cpu->hw, 0, cpu->hw->caps.counters);
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
 	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
@@ -292,26 +305,6 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 
 /* ---- State in the hardware ---- */
 
-static void pull_control(struct vpmu_vcpu *v, uint32_t items)
-{
-	const struct vpmu_hw_ops *ops = ops_of(v);
-	struct vpmu_cpu *cpu = v->cpu;
-	struct vpmu_hw *hw = cpu->hw;
-
-	if (items & VPMU_ITEM_GLOBAL)
-		v->state.global = cpu->stopped ? cpu->parked_global : ops->global(hw);
-	if (items & VPMU_ITEM_ENABLED)
-		v->state.enabled = ops->started(hw);
-	if (items & VPMU_ITEM_INTERRUPTS)
-		v->state.interrupts = ops->interrupts(hw);
-	if (items & VPMU_ITEM_STATUS)
-		v->state.status = ops->status(hw);
-	if (items & VPMU_ITEM_USER)
-		cpu->user = v->state.user = ops->user(hw);
-	if (items & VPMU_ITEM_POINTER)
-		cpu->pointer = v->state.pointer = ops->pointer(hw);
-}
-
 static void mediated_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)
 {
 	const struct vpmu_hw_ops *ops;
@@ -321,7 +314,7 @@ static void mediated_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters
 	ops = ops_of(v);
 	items &= v->in_hw;
 	counters &= v->in_hw_counters;
-	pull_control(v, items);
+	pull_scalars(v, items);
 	if (items & VPMU_ITEM_SELECTORS)
 		save_selectors(v);
 	while (counters) {
@@ -404,8 +397,9 @@ static void resume(struct vpmu_vcpu *v)
 
 	/* A trap opened more since: the values are all in the hardware already. */
 	vpmu_cpu_set_reach(cpu, reach_for(v));
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	set_route(v);
 	if (cpu->stopped) {
-		vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 		cpu->hw->ops->set_global(cpu->hw, cpu->parked_global);
 		cpu->stopped = false;
 	}
@@ -435,6 +429,8 @@ static bool looks_quiet(struct vpmu_vcpu *v)
 	mediated_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
 	if (v->vm->arch->active(v->vm, &v->state))
 		return false;
+	if (v->vm->arch->edge)
+		return true;
 	mediated_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
 	return !v->vm->arch->interrupt(v->vm, &v->state);
 }

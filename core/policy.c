@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <vpmu/policy.h>
-#include <vpmu/vpmu.h>
+#include <vpmu/x86.h>
 
 int vpmu_policy_check(const struct vpmu_policy *p)
 {
@@ -31,5 +31,9 @@ bool vpmu_policy_allows(const struct vpmu_policy *p, uint32_t event)
 
 bool vpmu_policy_is_open(const struct vpmu_policy *p)
 {
-	return !p || (!p->allow_listed && p->range_count == 0);
+	if (!p)
+		return true;
+	if (p->x86)
+		return p->x86->deny && !p->x86->count && !p->x86->fixed_bitmap;
+	return !p->allow_listed && p->range_count == 0;
 }

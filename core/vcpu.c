@@ -44,6 +44,8 @@ int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *policy)
 {
 	if (policy && vpmu_policy_check(policy))
 		return VPMU_ERR_PARAM;
+	if (!vm->arch->takes(policy))
+		return VPMU_ERR_PARAM;
 	atomic_store(&vm->policy, policy);
 	return 0;
 }
@@ -70,7 +72,7 @@ static void judge(struct vpmu_vcpu *v)
 
 void vpmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *vm)
 {
-	*v = (struct vpmu_vcpu){ .vm = vm };
+	*v = (struct vpmu_vcpu){ .vm = vm, .interrupt_masked = vm->arch->edge };
 	atomic_init(&v->policy, atomic_load(&vm->policy));
 	vm->arch->reset(vm, &v->state);
 }
@@ -90,6 +92,8 @@ int vpmu_vcpu_attach(struct vpmu_vcpu *v, struct vpmu_emulated *emulated,
 
 static void replace(struct vpmu_vcpu *v)
 {
+	v->reported = v->state.status;
+	v->watches_acks = false;
 	if (v->vm->sw->replace)
 		v->vm->sw->replace(v);
 	v->counts_known = false;
@@ -182,8 +186,8 @@ static void load_cpu(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
 	v->reason = reason_of(v);
 	cpu->loaded = v;
 	atomic_store(&cpu->occupied, true);
-	cpu->host_user = cpu->user = hw->ops->user(hw);
-	cpu->host_pointer = cpu->pointer = hw->ops->pointer(hw);
+	cpu->host_user = cpu->user = hw->ops->user ? hw->ops->user(hw) : 0;
+	cpu->host_pointer = cpu->pointer = hw->ops->pointer ? hw->ops->pointer(hw) : 0;
 	hw->ops->reach(hw, VPMU_REACH_NONE);
 	cpu->reach = VPMU_REACH_NONE;
 	close_view(v);
@@ -293,6 +297,7 @@ int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting)
 		return error;
 	accesses = accesses_of(v);
 	atomic_store_explicit(&v->in_guest, false, memory_order_relaxed);
+	v->pmi_given = false;
 	v->vm->sw->exit(v);
 	poll(v);
 	v->stats.switch_accesses += accesses_of(v) - accesses;
@@ -335,28 +340,13 @@ bool vpmu_vcpu_overflow(struct vpmu_vcpu *v, unsigned int slot)
 	return atomic_load(&v->in_guest);
 }
 
-enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu)
-{
-	struct vpmu_vcpu *v = cpu->loaded;
-
-	if (!v)
-		return VPMU_PMI_LATE;
-	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
-	/*
-	 * Not the line's level: the guest may have cleared the global enable after the overflow raised
-	 * the line, and the overflow is still to be reported (C2).
-	 */
-	if (!(v->state.status & v->state.interrupts))
-		return VPMU_PMI_LATE;
-	v->stats.pmi_taken++;
-	return VPMU_PMI_GUEST;
-}
-
 /* ---- State, wherever it is ---- */
 
 void vpmu_vcpu_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)
 {
 	v->vm->sw->pull(v, items, counters);
+	if (items & VPMU_ITEM_STATUS && vpmu_vcpu_is_resident(v))
+		vpmu_vcpu_note(v);
 }
 
 struct vpmu_change vpmu_vcpu_change(struct vpmu_vcpu *v)
@@ -376,6 +366,7 @@ void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change)
 	if (change->selectors)
 		v->counts_known = false;
 	v->vm->sw->push(v, change);
+	vpmu_vcpu_noted(v, change->status);
 	if (vpmu_vcpu_is_resident(v))
 		return;
 	judge(v);
@@ -410,11 +401,13 @@ static uint64_t counting(struct vpmu_vcpu *v, enum vpmu_event_class event, bool 
 		return selecting(v, event, user);
 	}
 	if (!v->counts_known) {
-		v->counts[0] = selecting(v, event, false);
-		v->counts[1] = selecting(v, event, true);
+		for (unsigned int i = 0; i < VPMU_EVENT_CLASSES; i++) {
+			v->counts[i][0] = selecting(v, (enum vpmu_event_class)i, false);
+			v->counts[i][1] = selecting(v, (enum vpmu_event_class)i, true);
+		}
 		v->counts_known = true;
 	}
-	return v->counts[user];
+	return v->counts[event][user];
 }
 
 static void count(struct vpmu_vcpu *v, uint64_t mask, bool user, uint64_t n)
@@ -449,6 +442,8 @@ int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint
 
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
+	if (event >= VPMU_EVENT_CLASSES)
+		return VPMU_ERR_PARAM;
 	count_selected(v, event, user, n);
 	v->stats.trap_accesses += accesses_of(v) - before;
 	return 0;
@@ -489,7 +484,8 @@ static enum vpmu_counter_state counter_state(const struct vpmu_vcpu *v, unsigned
 		return VPMU_COUNTER_STOPPED;
 	if (arch->denied(v->vm, atomic_load(&v->policy), i, selector))
 		return VPMU_COUNTER_DENIED;
-	if (!arch->supported(v->vm, i, selector))
+	if (!arch->supported(v->vm, i, selector) ||
+	    (v->emulated && v->emulated->unsupported & VPMU_BIT(i)))
 		return VPMU_COUNTER_UNSUPPORTED;
 	if (v->emulated && v->emulated->starved & VPMU_BIT(i))
 		return VPMU_COUNTER_STARVED;
@@ -514,14 +510,6 @@ int vpmu_vcpu_counter(struct vpmu_vcpu *v, unsigned int i, struct vpmu_counter_s
 		out->running_time = v->emulated->counter[i].running;
 	}
 	return 0;
-}
-
-int vpmu_vcpu_interrupt(struct vpmu_vcpu *v)
-{
-	if (v->in_guest)
-		return VPMU_ERR_STATE;
-	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS | VPMU_ITEM_GLOBAL, 0);
-	return v->vm->arch->interrupt(v->vm, &v->state);
 }
 
 const struct vpmu_vcpu_stats *vpmu_vcpu_stats(const struct vpmu_vcpu *v)

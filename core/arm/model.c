@@ -350,7 +350,19 @@ static void arm_reset(const struct vpmu_vm *vm, struct vpmu_state *s)
 	*s = (struct vpmu_state){ .global = PMCR_LC };
 }
 
+static bool arm_takes(const struct vpmu_policy *policy)
+{
+	return !policy || !policy->x86;
+}
+
 static const struct vpmu_arch arm_arch = {
+	.direct_items = {
+		[VPMU_REACH_NONE] = VPMU_ITEM_STATUS,
+		[VPMU_REACH_CONTROL] = VPMU_ITEMS_CONTROL | VPMU_ITEM_STATUS,
+		[VPMU_REACH_COUNTERS] = VPMU_ITEMS_CONTROL | VPMU_ITEM_STATUS,
+		[VPMU_REACH_ALL] = VPMU_ITEMS_ALL,
+	},
+	.chains = true,
 	.active = arm_active,
 	.interrupt = arm_interrupt,
 	.denied = arm_denied,
@@ -369,6 +381,7 @@ static const struct vpmu_arch arm_arch = {
 	.escapes = arm_escapes,
 	.clean = arm_clean,
 	.valid = arm_valid,
+	.takes = arm_takes,
 	.reset = arm_reset,
 };
 
@@ -391,6 +404,8 @@ int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 		return VPMU_ERR_PARAM;
 	if (model->id > UINT16_MAX || config->size != sizeof(*config))
 		return model->id > UINT16_MAX ? VPMU_ERR_PARAM : VPMU_ERR_SIZE;
+	if (!arm_takes(config->policy))
+		return VPMU_ERR_PARAM;
 	if (config->mode == VPMU_MODE_MEDIATED && machine->caps.version < model->version)
 		return VPMU_ERR_UNSUPPORTED;
 	error = vpmu_vm_init(vm, machine, &arm_arch, model,

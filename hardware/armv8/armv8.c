@@ -311,6 +311,8 @@ int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base)
 		.global_reset = PMCR_LC,
 		.boundary = pmuver >= VPMU_ARM_V3P5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
 		.fine_traps = has_fine_traps(),
+		.status_set = 1,
+		.exact_writes = 1,
 		.multithreaded = read_sysreg("mpidr_el1") >> 24 & 1,
 		.version = (uint8_t)pmuver,
 		.identity = {

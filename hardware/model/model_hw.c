@@ -301,6 +301,8 @@ void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
 				.global_reset = MODEL_PMCR_LC,
 				.boundary = p5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
 				.fine_traps = config->fgt,
+				.status_set = 1,
+				.exact_writes = 1,
 				.version = (uint8_t)config->version,
 				.identity = { config->ceid[0], config->ceid[1], config->mmir,
 					      config->id },

@@ -32,7 +32,13 @@ enum vpmu_boundary {
 	 * back at enter (3 accesses). Arm before PMUv3p5, where PMCCNTR_EL0 counts at EL2 if NSH says so.
 	 */
 	VPMU_BOUNDARY_NONE,
-	/* The hardware does, in the same step as the exit. Arm PMUv3p5: MDCR_EL2.HPMD and HCCD. */
+	/* A bit of each selector does, which core sets in all of them. AMD: GuestOnly. */
+	VPMU_BOUNDARY_GATED,
+	/*
+	 * The hardware does, in the same step as the exit. Arm PMUv3p5: MDCR_EL2.HPMD and HCCD. Intel:
+	 * GLOBAL_CTRL by the VMCS or the MSR-load lists. Then global() and set_global() are about the
+	 * guest's copy, and boundary() puts the host's in and out of the way.
+	 */
 	VPMU_BOUNDARY_ATOMIC,
 };
 
@@ -62,23 +68,36 @@ struct vpmu_hw_caps {
 	uint64_t counters;           /* implemented counters */
 	uint64_t selectable;         /* those of them that have a selector (Arm: all, 31 is PMCCFILTR) */
 	uint64_t direct_values;      /* values direct at VPMU_REACH_CONTROL (Arm: the cycle counter) */
+	uint64_t status;             /* bits of the status that are no counter's (x86: CTR_Frz) */
 	uint64_t global_enable;      /* the bits of the global control word that let counters count */
 	uint64_t global_reset;       /* global control word in HOST: nothing enabled */
 	uint8_t  boundary;           /* enum vpmu_boundary */
 	uint8_t  fine_traps;         /* 1: VPMU_REACH_CONTROL and _COUNTERS exist; 0: only NONE and ALL */
 	/* Selectors can count other hardware threads (Arm PMEVTYPER.MT): never VPMU_REACH_ALL. */
 	uint8_t  multithreaded;
+	uint8_t  status_set;         /* 1: status_set works (x86: not before Intel v4, AMD PerfMonV2) */
+	uint8_t  exact_writes;       /* 1: write takes all bits (Intel: FW_WRITES) */
+	uint8_t  self_masking;       /* 1: the interrupt's route masks itself when it fires (Intel) */
 	/* PMU version, comparable by number (Arm: ID_AA64DFR0_EL1.PMUVer). */
 	uint8_t  version;
 	/*
 	 * What a guest with direct access would identify, in the architecture's words. Arm: PMCEID0, PMCEID1,
-	 * PMMIR, PMCR[31:16].
+	 * PMMIR, PMCR[31:16]. x86: VPMU_X86_IDENTITY(), available architectural events.
 	 */
 	uint64_t identity[4];
 };
 
+/* identity[0] on x86: enum vpmu_x86_vendor + 1, widths in bits. */
+#define VPMU_X86_IDENTITY(vendor, gp_width, fixed_width) \
+	(((uint64_t)(vendor) + 1) | (uint64_t)(gp_width) << 8 | (uint64_t)(fixed_width) << 16)
+
 struct vpmu_hw;
 
+/*
+ * On x86 a selector holds its own enable and interrupt bits, and select() is given them as far as policy
+ * allows; all of it is decided in a trap. So there select() may wait for start() to write the register of a
+ * counter that is stopped, stop() writes 0, and interrupts_set() and interrupts_clear() do nothing.
+ */
 struct vpmu_hw_ops {
 	uint32_t size;               /* sizeof(struct vpmu_hw_ops), for later growth */
 
@@ -110,7 +129,7 @@ struct vpmu_hw_ops {
 	uint64_t (*global)(struct vpmu_hw *hw);
 	void (*set_global)(struct vpmu_hw *hw, uint64_t value);
 
-	/* User access and indirect pointer. Arm: PMUSERENR_EL0, PMSELR_EL0. */
+	/* User access and indirect pointer. Arm: PMUSERENR_EL0, PMSELR_EL0. x86: NULL. */
 	uint64_t (*user)(struct vpmu_hw *hw);
 	void (*set_user)(struct vpmu_hw *hw, uint64_t value);
 	uint64_t (*pointer)(struct vpmu_hw *hw);
@@ -121,7 +140,10 @@ struct vpmu_hw_ops {
 	 * exit, those in (host) only outside. Arm p5: HPMD, HCCD.
 	 */
 	void (*boundary)(struct vpmu_hw *hw, uint64_t guest, uint64_t host);
-	/* What the guest reaches from its next instruction on. Arm: MDCR_EL2.TPM, HDFGxTR_EL2. */
+	/*
+	 * What the guest reaches from its next instruction on. Arm: MDCR_EL2.TPM, HDFGxTR_EL2. x86: the
+	 * embedder's intercepts follow vpmu_x86_intercepts(); nothing is to be done.
+	 */
 	void (*reach)(struct vpmu_hw *hw, enum vpmu_reach reach);
 	/*
 	 * Interrupt routing between host and guest; (masked) as the guest's LVTPC asks. NULL where the

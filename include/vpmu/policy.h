@@ -6,6 +6,7 @@
  * denied event does not count, and is not advertised to a guest that was created under that policy.
  * SW_INCR and CHAIN carry no information about the machine and are not subject to it; the cycle
  * counter is governed by CPU_CYCLES (0x11), as under Linux KVM (KVM_ARM_VCPU_PMU_V3_FILTER).
+ * An x86 guest's policy is a compiled filter, see vpmu/x86.h.
  */
 #ifndef VPMU_POLICY_H
 #define VPMU_POLICY_H
@@ -26,11 +27,15 @@ struct vpmu_event_range {
 	uint32_t last;
 };
 
+struct vpmu_x86_filter;
+
 /* listed events are allowed and all others denied (allow_listed), or the other way round. */
 struct vpmu_policy {
 	const struct vpmu_event_range *ranges;
 	uint32_t range_count;        /* <= VPMU_POLICY_RANGES_MAX */
 	bool allow_listed;
+	/* For x86 guests: this decides, and the rest says nothing. NULL for others. */
+	const struct vpmu_x86_filter *x86;
 };
 
 /*

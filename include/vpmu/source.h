@@ -27,6 +27,12 @@ enum vpmu_event_meaning {
 	VPMU_MEANS_RAW,              /* only the vendor's manual knows */
 	VPMU_MEANS_INSTRUCTIONS,     /* retired */
 	VPMU_MEANS_CYCLES,
+	VPMU_MEANS_REFERENCE_CYCLES,
+	VPMU_MEANS_LLC_REFERENCES,
+	VPMU_MEANS_LLC_MISSES,
+	VPMU_MEANS_BRANCHES,         /* retired */
+	VPMU_MEANS_BRANCH_MISSES,
+	VPMU_MEANINGS,
 };
 
 struct vpmu_event {
@@ -34,6 +40,8 @@ struct vpmu_event {
 	enum vpmu_event_meaning meaning;
 	bool user;
 	bool kernel;
+	/* Rolled back with a transaction (x86 IN_TXCP): never has a period, nobody could say when. */
+	bool checkpointed;
 	uint64_t period;             /* events until the first hint; 0: none is needed */
 };
 

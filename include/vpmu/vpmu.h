@@ -52,6 +52,7 @@ enum vpmu_error {
 	VPMU_ERR_STATE = -3,         /* not now: wrong phase, not loaded, already loaded */
 	/* This machine. */
 	VPMU_ERR_UNSUPPORTED = -4,   /* the hardware or backend cannot do it */
+	VPMU_ERR_LIMIT = -5,         /* the caller's arguments: more than this library takes */
 };
 
 /* One English sentence for a code, never NULL. Context: any. */
@@ -63,6 +64,7 @@ enum vpmu_outcome {
 	VPMU_HANDLED = 1,            /* done; skip the instruction */
 	VPMU_FAULT_UNDEF = 2,        /* deliver Undefined Instruction (Arm EC 0) to EL1 */
 	VPMU_FAULT_EL1_TRAP = 3,     /* deliver the trapped access (Arm EC 0x18) to EL1 */
+	VPMU_FAULT_GP = 5,           /* deliver #GP(0) (x86) */
 	VPMU_AGAIN = 4,              /* vpmu_vcpu_enter(): something came up; look at interrupts, enter again */
 };
 
@@ -70,7 +72,7 @@ enum vpmu_outcome {
 
 /*
  * The guest's PMU, complete: what it would read back. A plain value: copying it is a snapshot.
- * Arm meaning of the members in brackets; masks as in hardware.h.
+ * Arm meaning of the members in brackets, x86 in vpmu/x86.h; masks as in hardware.h.
  */
 struct vpmu_state {
 	uint64_t value[VPMU_COUNTER_MAX];     /* [PMEVCNTRn, PMCCNTR] */
@@ -81,6 +83,8 @@ struct vpmu_state {
 	uint64_t global;                      /* [PMCR, writable bits only] */
 	uint64_t user;                        /* [PMUSERENR] */
 	uint64_t pointer;                     /* [PMSELR] */
+	uint64_t debug;                       /* x86: DEBUGCTL */
+	uint64_t pending;                     /* x86: overflows that still owe the guest a PMI */
 };
 
 enum vpmu_counter_state {
@@ -104,7 +108,7 @@ struct vpmu_counter_status {
 /* ---- Objects ---------------------------------------------------------------------------------- */
 
 struct vpmu_vcpu;
-struct vpmu_arch;                /* the guest architecture, see vpmu/arm.h */
+struct vpmu_arch;                /* the guest architecture, see vpmu/arm.h, vpmu/x86.h */
 struct vpmu_switch;              /* the world switch */
 
 /* The two switches of mediated mode. They differ in cost, never in what the guest sees. */
@@ -114,6 +118,13 @@ enum vpmu_switch_kind { VPMU_SWITCH_LAZY, VPMU_SWITCH_EAGER };
 enum vpmu_mode {
 	VPMU_MODE_MEDIATED,          /* the guest's counters are the hardware's, switched with it */
 	VPMU_MODE_EMULATED,          /* events of a counting source; every access traps */
+};
+
+/* What vpmu_count() can count. */
+enum vpmu_event_class {
+	VPMU_EVENT_INSTRUCTIONS,
+	VPMU_EVENT_BRANCHES,         /* x86 only: an Arm guest's branches never trap */
+	VPMU_EVENT_CLASSES,
 };
 
 /* The host. */
@@ -126,6 +137,14 @@ enum vpmu_owner {
 	VPMU_OWNER_LIVE,
 	VPMU_OWNER_PARKED,
 	VPMU_OWNER_TRANSITION,       /* between the first and the last register access of a change */
+};
+
+/* What the interrupt's entry (x86: LVTPC) holds (RULES C1). */
+enum vpmu_cpu_route {
+	VPMU_CPU_ROUTE_UNKNOWN,
+	VPMU_CPU_ROUTE_HOST,
+	VPMU_CPU_ROUTE_GUEST,
+	VPMU_CPU_ROUTE_MASKED,       /* the guest's, and masked: it said so, or the entry did it itself */
 };
 
 /* One physical CPU's PMU and its owner. */
@@ -148,6 +167,7 @@ struct vpmu_cpu {
 	enum vpmu_reach reach;
 	bool reclaimed;              /* the host may have used the PMU since a guest was in it */
 	bool stopped;                /* parked by clearing the global enable: parked_global is the truth */
+	uint8_t route;               /* how the overflow interrupt is routed, enum vpmu_cpu_route */
 	uint32_t number;
 };
 
@@ -186,6 +206,8 @@ struct vpmu_vcpu_stats {
 	uint64_t trap_accesses;      /* PMU register accesses spent in them and in vpmu_count() */
 	uint64_t faults;
 	uint64_t pmi_taken;
+	uint64_t pmi_late;           /* interrupts that no unreported overflow explained */
+	uint64_t pmi_given;          /* PMIs that vpmu_vcpu_pmi() handed out */
 	uint64_t emulated_counted;   /* events given to vpmu_count() that reached a counter */
 };
 
@@ -218,6 +240,7 @@ struct vpmu_emulated {
 	uint64_t rearm;              /* its hint came */
 	uint64_t used;               /* needed an event in this residency */
 	uint64_t starved;
+	uint64_t unsupported;        /* needs an event that the source does not have */
 	struct vpmu_emulated_counter counter[VPMU_COUNTER_MAX];
 };
 
@@ -229,10 +252,15 @@ struct vpmu_vcpu {
 	struct vpmu_state state;     /* the guest's view; members listed in in_hw are stale */
 	uint32_t in_hw;              /* state items whose truth is in the hardware */
 	uint64_t in_hw_counters;     /* counters whose value is */
-	uint64_t counts[2];          /* counters that select instructions, in ring 0 (kernel), 1 (user) */
+	/* Counters that select a class, in ring 0 (kernel), 1 (user). */
+	uint64_t counts[VPMU_EVENT_CLASSES][2];
 	bool counts_known;           /* no selector or policy changed since */
 	bool busy;                   /* not quiet, judged on state when nothing is in the hardware */
 	bool loaded;
+	bool pmi_given;              /* since the last exit */
+	bool interrupt_masked;       /* the guest's LVTPC is */
+	bool watches_acks;           /* status resets trap: an interrupt of a reported overflow may come */
+	uint64_t reported;           /* overflows told to the guest, and not seen cleared since */
 	bool unsafe;                 /* made counters count outside the guest since load */
 	_Atomic bool in_guest;
 	uint64_t may_differ;         /* counters that are not at selector 0 and value 0 since then */
@@ -307,7 +335,7 @@ VPMU_API int vpmu_vcpu_reset(struct vpmu_vcpu *v);
 /*
  * vpmu_vm_set_policy() - replaces the event policy; each vCPU obeys it from its next enter. What the
  * guest was told to exist does not change; a denied event stops counting (RULES E3).
- * returns: 0; VPMU_ERR_PARAM: (policy) is malformed.
+ * returns: 0; VPMU_ERR_PARAM: (policy) is malformed, or of another architecture.
  * Context: [vm]. The old policy may be freed when vpmu_policy_unused() says so.
  */
 VPMU_API int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *policy);
@@ -403,16 +431,14 @@ VPMU_API enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu);
 
 /* ---- Software events -------------------------------------------------------------------------- */
 
-enum vpmu_event_class { VPMU_EVENT_INSTRUCTIONS };
-
 /*
  * vpmu_count() - the hypervisor executed (n) events of the guest's in ring (user) itself. They count in
  * the counters that select them, subject to enables, filters and policy, with overflow (RULES A7). Free
  * unless a counter selects the event; then at most 3 PMU register accesses and 2 per such counter, and
  * where the guest selects events untrapped one per counter it has.
- * returns: 0; VPMU_ERR_STATE: the guest runs (LIVE).
- * Context: [vcpu]; [cpu] while it is loaded. Between exit and enter. A trapped access has a flag for
- * this: vpmu_arm_access.count.
+ * returns: 0; VPMU_ERR_STATE: the guest runs (LIVE); VPMU_ERR_PARAM: unknown class.
+ * Context: [vcpu]; [cpu] while it is loaded. Between exit and enter. A trapped Arm access has a flag for
+ * this: vpmu_arm_access.count. On x86 an instruction retires after its effect: call it after.
  */
 VPMU_API int vpmu_count(struct vpmu_vcpu *v, enum vpmu_event_class event, bool user, uint64_t n);
 
@@ -440,10 +466,20 @@ VPMU_API int vpmu_vcpu_counter(struct vpmu_vcpu *v, unsigned int i, struct vpmu_
 
 /*
  * vpmu_vcpu_interrupt() - the level of the guest's overflow interrupt line by the architecture's
- * formula. returns: 0 or 1; VPMU_ERR_STATE: the guest runs.
+ * formula; on x86, is a PMI owed that its LVTPC does not mask? returns: 0 or 1; VPMU_ERR_STATE: the guest runs.
  * Context: as vpmu_vcpu_get_state().
  */
 VPMU_API int vpmu_vcpu_interrupt(struct vpmu_vcpu *v);
+
+/*
+ * vpmu_vcpu_pmi() - where the interrupt is an edge (x86): is one to be delivered to the guest now? Consumes
+ * it; at most one per exit.
+ * returns: 1: deliver what LVTPC says; on an Intel guest (vpmu_x86_masks_lvtpc()) mask LVTPC if it was
+ * accepted, and report that with vpmu_vcpu_lvtpc(). 0: none. VPMU_ERR_STATE: the guest runs.
+ * Whether a halted vCPU must wake: vpmu_vcpu_interrupt().
+ * Context: as vpmu_vcpu_get_state().
+ */
+VPMU_API int vpmu_vcpu_pmi(struct vpmu_vcpu *v);
 
 /* Statistics so far. Context: [vcpu]. */
 VPMU_API const struct vpmu_vcpu_stats *vpmu_vcpu_stats(const struct vpmu_vcpu *v);

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The overflow interrupt: whose it is (RULES C2), and, where it is an edge, that each overflow is told
+ * once and at most one interrupt is given per exit.
+ *
+ * v->reported holds the overflows that the guest was told of and that were not seen cleared since. A guest
+ * that clears them untrapped is not seen doing so; then an interrupt whose overflows are all reported is a
+ * new one. That inference fails while an interrupt of a reported overflow may still be under way, because the
+ * overflow was found by looking, or came together with another: until it is cleared, clearing traps.
+ */
+#include "registers.h"
+
+/* ---- Overflows found in the hardware's status ---- */
+
+static bool is_edge(const struct vpmu_vcpu *v)
+{
+	return v->vm->arch->edge;
+}
+
+static uint64_t overflows(const struct vpmu_vcpu *v)
+{
+	return v->state.status & v->state.interrupts & v->vm->counters;
+}
+
+/* A guest without a status register never clears it: that is done for it. */
+static void clear_for_guest(struct vpmu_vcpu *v, uint64_t mask)
+{
+	if (v->vm->arch->has_status(v->vm) || !mask)
+		return;
+	v->cpu->hw->ops->status_clear(v->cpu->hw, mask);
+	v->state.status = 0;
+	v->reported = 0;
+}
+
+/* An overflow while the entry is masked sends nothing, and is as good as told. */
+static void report(struct vpmu_vcpu *v, uint64_t fresh)
+{
+	v->reported = (v->reported | fresh) & v->state.status;
+	if (!v->interrupt_masked)
+		v->state.pending |= fresh;
+}
+
+void vpmu_vcpu_note(struct vpmu_vcpu *v)
+{
+	uint64_t fresh = overflows(v) & ~v->reported;
+
+	if (!is_edge(v))
+		return;
+	report(v, fresh);
+	if (fresh && !v->interrupt_masked)
+		v->watches_acks = true;
+	if (!v->reported)
+		v->watches_acks = false;
+	clear_for_guest(v, v->state.status);
+}
+
+/* What software sets in the status sends no interrupt by itself. */
+void vpmu_vcpu_noted(struct vpmu_vcpu *v, uint64_t old)
+{
+	v->reported = (v->reported | (v->state.status & ~old)) & v->state.status;
+	if (!v->reported)
+		v->watches_acks = false;
+}
+
+/* ---- The interrupt arrived ---- */
+
+static enum vpmu_pmi late(struct vpmu_vcpu *v)
+{
+	v->stats.pmi_late++;
+	return VPMU_PMI_LATE;
+}
+
+static enum vpmu_pmi taken(struct vpmu_vcpu *v)
+{
+	v->stats.pmi_taken++;
+	return VPMU_PMI_GUEST;
+}
+
+/*
+ * Not the line's level: the guest may have cleared the global enable after the overflow raised the line,
+ * and the overflow is still to be reported.
+ */
+static enum vpmu_pmi level_pmi(struct vpmu_vcpu *v)
+{
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
+	return overflows(v) ? taken(v) : late(v);
+}
+
+/* Which entry the interrupt used is known only where its overflow still stands in the status. */
+static enum vpmu_pmi edge_late(struct vpmu_vcpu *v)
+{
+	if (v->cpu->hw->caps.self_masking)
+		v->cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
+	return late(v);
+}
+
+static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
+{
+	uint64_t fresh;
+	bool several;
+
+	if (!vpmu_vcpu_is_resident(v))
+		return edge_late(v);
+	v->vm->sw->pull(v, VPMU_ITEM_STATUS, 0);
+	v->reported &= v->state.status;
+	fresh = overflows(v) & ~v->reported;
+	if (!overflows(v) || (!fresh && v->watches_acks))
+		return edge_late(v);
+	if (v->cpu->hw->caps.self_masking && v->cpu->route == VPMU_CPU_ROUTE_GUEST)
+		v->cpu->route = VPMU_CPU_ROUTE_MASKED;
+	if (!fresh)
+		fresh = overflows(v);
+	several = fresh & (fresh - 1);
+	report(v, fresh);
+	/* Where nothing masked it, the others' interrupts are under way too. */
+	if (several && !v->cpu->hw->caps.self_masking)
+		v->watches_acks = true;
+	clear_for_guest(v, v->state.status);
+	return taken(v);
+}
+
+enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu)
+{
+	struct vpmu_vcpu *v = cpu->loaded;
+
+	if (!v) {
+		if (cpu->hw->caps.self_masking)
+			cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
+		return VPMU_PMI_LATE;
+	}
+	return is_edge(v) ? edge_pmi(v) : level_pmi(v);
+}
+
+/* ---- To the guest ---- */
+
+int vpmu_vcpu_interrupt(struct vpmu_vcpu *v)
+{
+	if (v->in_guest)
+		return VPMU_ERR_STATE;
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS | VPMU_ITEM_GLOBAL, 0);
+	return v->vm->arch->interrupt(v->vm, &v->state) && !v->interrupt_masked;
+}
+
+static void freeze(struct vpmu_vcpu *v)
+{
+	struct vpmu_change change;
+
+	if (!v->state.debug)
+		return;
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_GLOBAL, 0);
+	change = vpmu_vcpu_change(v);
+	v->vm->arch->freeze(v->vm, &v->state);
+	vpmu_vcpu_push(v, &change);
+}
+
+int vpmu_vcpu_pmi(struct vpmu_vcpu *v)
+{
+	if (v->in_guest)
+		return VPMU_ERR_STATE;
+	if (v->interrupt_masked)
+		v->state.pending = 0;
+	if (!v->state.pending || v->pmi_given)
+		return 0;
+	freeze(v);
+	v->state.pending = 0;
+	v->pmi_given = true;
+	v->stats.pmi_given++;
+	return 1;
+}
+
+void vpmu_vcpu_mask_interrupt(struct vpmu_vcpu *v, bool masked)
+{
+	if (v->interrupt_masked == masked)
+		return;
+	/* What overflowed until now did so under the old value. */
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, 0);
+	if (v->interrupt_masked)
+		v->state.pending = 0;
+	v->interrupt_masked = masked;
+}
