@@ -167,6 +167,17 @@ static inline unsigned int vpmu_clamp(unsigned int i, unsigned int size)
 	return i & (unsigned int)(0 - (below >> 63));
 }
 
+/*
+ * What active() looks at. A status that is no counter's stops them all (x86: CTR_Frz): the guest may have
+ * cleared it untrapped, but nobody other than us sets it.
+ */
+static inline uint32_t vpmu_enables(const struct vpmu_vcpu *v)
+{
+	uint32_t items = VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED;
+
+	return v->state.status & ~v->vm->counters ? items | VPMU_ITEM_STATUS : items;
+}
+
 /* A loop over the set bits of a mask: takes out and returns the lowest one. (*mask) is not 0. */
 static inline unsigned int vpmu_mask_next(uint64_t *mask)
 {

@@ -136,16 +136,23 @@ static void sweep(struct vpmu_vcpu *v)
 	cpu->reclaimed = false;
 }
 
-/* The interrupt's entry, as far as it is not what the guest asks for already (C1). */
+static uint8_t wanted_route(const struct vpmu_vcpu *v)
+{
+	return v->interrupt_masked ? VPMU_CPU_ROUTE_MASKED : VPMU_CPU_ROUTE_GUEST;
+}
+
+/* Is the interrupt's entry not yet what the guest asks for (C1)? */
+static bool route_differs(const struct vpmu_vcpu *v)
+{
+	return ops_of(v)->route && v->cpu->route != wanted_route(v);
+}
+
 static void set_route(struct vpmu_vcpu *v)
 {
-	struct vpmu_cpu *cpu = v->cpu;
-	uint8_t route = v->interrupt_masked ? VPMU_CPU_ROUTE_MASKED : VPMU_CPU_ROUTE_GUEST;
-
-	if (!ops_of(v)->route || cpu->route == route)
+	if (!route_differs(v))
 		return;
-	ops_of(v)->route(cpu->hw, VPMU_ROUTE_GUEST, v->interrupt_masked);
-	cpu->route = route;
+	ops_of(v)->route(v->cpu->hw, VPMU_ROUTE_GUEST, v->interrupt_masked);
+	v->cpu->route = wanted_route(v);
 }
 
 static void unset_route(struct vpmu_vcpu *v)
@@ -397,9 +404,12 @@ static void resume(struct vpmu_vcpu *v)
 
 	/* A trap opened more since: the values are all in the hardware already. */
 	vpmu_cpu_set_reach(cpu, reach_for(v));
-	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
-	set_route(v);
+	if (route_differs(v)) {
+		vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+		set_route(v);
+	}
 	if (cpu->stopped) {
+		vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 		cpu->hw->ops->set_global(cpu->hw, cpu->parked_global);
 		cpu->stopped = false;
 	}
@@ -426,7 +436,7 @@ static void mediated_enter(struct vpmu_vcpu *v)
 static bool looks_quiet(struct vpmu_vcpu *v)
 {
 	v->stats.probes++;
-	mediated_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
+	mediated_pull(v, vpmu_enables(v), 0);
 	if (v->vm->arch->active(v->vm, &v->state))
 		return false;
 	if (v->vm->arch->edge)

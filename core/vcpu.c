@@ -430,7 +430,7 @@ static void count_selected(struct vpmu_vcpu *v, enum vpmu_event_class event, boo
 
 	if (!mask)
 		return;
-	vpmu_vcpu_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED, 0);
+	vpmu_vcpu_pull(v, vpmu_enables(v), 0);
 	mask &= v->vm->arch->active(v->vm, &v->state);
 	if (mask)
 		count(v, mask, user, n);
@@ -498,8 +498,7 @@ int vpmu_vcpu_counter(struct vpmu_vcpu *v, unsigned int i, struct vpmu_counter_s
 		return VPMU_ERR_PARAM;
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
-	vpmu_vcpu_pull(v, VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED | VPMU_ITEM_SELECTORS,
-		       VPMU_BIT(i) & v->vm->counters);
+	vpmu_vcpu_pull(v, vpmu_enables(v) | VPMU_ITEM_SELECTORS, VPMU_BIT(i) & v->vm->counters);
 	*out = (struct vpmu_counter_status){
 		.state = counter_state(v, i),
 		.value = v->state.value[i],
