@@ -169,13 +169,15 @@ static inline unsigned int vpmu_clamp(unsigned int i, unsigned int size)
 
 /*
  * What active() looks at. A status that is no counter's stops them all (x86: CTR_Frz): the guest may have
- * cleared it untrapped, but nobody other than us sets it.
+ * cleared it untrapped, and a PMI sets it if DEBUGCTL says so.
  */
 static inline uint32_t vpmu_enables(const struct vpmu_vcpu *v)
 {
 	uint32_t items = VPMU_ITEM_GLOBAL | VPMU_ITEM_ENABLED;
 
-	return v->state.status & ~v->vm->counters ? items | VPMU_ITEM_STATUS : items;
+	if (v->state.debug || v->state.status & ~v->vm->counters)
+		items |= VPMU_ITEM_STATUS;
+	return items;
 }
 
 /* A loop over the set bits of a mask: takes out and returns the lowest one. (*mask) is not 0. */

@@ -141,6 +141,7 @@ int vpmu_vcpu_interrupt(struct vpmu_vcpu *v)
 	return v->vm->arch->interrupt(v->vm, &v->state) && !v->interrupt_masked;
 }
 
+/* For what no hardware froze: emulated counters, and overflows of emulated instructions. */
 static void freeze(struct vpmu_vcpu *v)
 {
 	struct vpmu_change change;
@@ -153,12 +154,20 @@ static void freeze(struct vpmu_vcpu *v)
 	vpmu_vcpu_push(v, &change);
 }
 
+/* The request freezes, whether or not the entry lets it through. */
+static void lose_if_masked(struct vpmu_vcpu *v)
+{
+	if (!v->interrupt_masked || !v->state.pending)
+		return;
+	freeze(v);
+	v->state.pending = 0;
+}
+
 int vpmu_vcpu_pmi(struct vpmu_vcpu *v)
 {
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
-	if (v->interrupt_masked)
-		v->state.pending = 0;
+	lose_if_masked(v);
 	if (!v->state.pending || v->pmi_given)
 		return 0;
 	freeze(v);
@@ -174,7 +183,6 @@ void vpmu_vcpu_mask_interrupt(struct vpmu_vcpu *v, bool masked)
 		return;
 	/* What overflowed until now did so under the old value. */
 	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, 0);
-	if (v->interrupt_masked)
-		v->state.pending = 0;
+	lose_if_masked(v);
 	v->interrupt_masked = masked;
 }

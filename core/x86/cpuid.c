@@ -116,5 +116,10 @@ uint64_t vpmu_x86_misc_enable(const struct vpmu_vm *vm, uint64_t rest)
 
 uint64_t vpmu_x86_debugctl(const struct vpmu_vcpu *v, uint64_t host)
 {
-	return (v->state.debug & vpmu_x86_model(v->vm)->debug_bits) | (host & DEBUGCTL_FREEZE_SMM);
+	uint64_t own = vpmu_x86_model(v->vm)->debug_bits;
+
+	/* Only where all counters are the guest's may it freeze them (RULES B). */
+	if (vpmu_vcpu_is_resident(v))
+		own |= DEBUGCTL_FREEZE_PERFMON;
+	return (v->state.debug & own) | (host & DEBUGCTL_FREEZE_SMM);
 }

@@ -127,8 +127,11 @@ VPMU_API void vpmu_x86_cpuid(const struct vpmu_vm *vm, uint32_t leaf, uint32_t s
 VPMU_API uint64_t vpmu_x86_misc_enable(const struct vpmu_vm *vm, uint64_t rest);
 
 /*
- * vpmu_x86_debugctl() - DEBUGCTL for the hardware while the guest runs, given the host's as it is now:
- * FREEZE_WHILE_SMM stays the host's, freezing on a PMI is done by the library. Context: [vcpu].
+ * vpmu_x86_debugctl() - DEBUGCTL for the hardware while the guest runs (the guest field of the VMCS), given the
+ * host's as it is now: FREEZE_WHILE_SMM stays the host's; FREEZE_PERFMON_ON_PMI is the guest's while its
+ * counters are in the hardware, else the library freezes when it hands out a PMI. Ask after
+ * vpmu_vcpu_enter(), when DEBUGCTL was written or vpmu_x86_intercepts() changed between 0 and not 0.
+ * Context: [vcpu].
  */
 VPMU_API uint64_t vpmu_x86_debugctl(const struct vpmu_vcpu *v, uint64_t host);
 
