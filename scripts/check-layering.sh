@@ -16,7 +16,7 @@ core/arm:           include/vpmu core core/arm free
 core/x86:           include/vpmu core core/x86 free
 hardware/armv8:     include/vpmu hardware/armv8 free
 hardware/x86:       include/vpmu hardware/x86 free
-hardware/model:     include/vpmu hardware/model free libc
+hardware/model:     include/vpmu hardware/model hardware/x86 free libc
 sources/model:      include/vpmu sources/model free
 sources/script:     include/vpmu sources/script free
 hosts/pc:           include/vpmu hosts/pc hardware/model hardware/x86 sources/model free libc
