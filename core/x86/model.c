@@ -57,7 +57,7 @@ uint64_t vpmu_x86_status_mask(const struct vpmu_x86_model *m)
 
 uint64_t vpmu_x86_debug_mask(const struct vpmu_x86_model *m)
 {
-	return m->debug_bits | (m->version >= 2 ? DEBUGCTL_FREEZE_PERFMON : 0);
+	return m->debug_bits | (is_intel(m) && m->version >= 2 ? DEBUGCTL_FREEZE_PERFMON : 0);
 }
 
 uint64_t vpmu_x86_capabilities(const struct vpmu_x86_model *m)
