@@ -108,7 +108,6 @@ static void eager_exit(struct vpmu_vcpu *v)
 	vpmu_cpu_set_pointer(cpu, 0);
 	hw->ops->set_global(hw, cpu->host_global);
 	v->in_hw_counters = 0;
-	vpmu_vcpu_note(v);
 	cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
 	cpu->known_value |= v->vm->counters;
 	cpu->known_selector &= ~v->vm->counters;

@@ -26,7 +26,11 @@ static bool is_listed(const struct vpmu_policy *p, uint32_t event)
 
 bool vpmu_policy_allows(const struct vpmu_policy *p, uint32_t event)
 {
-	return !p || is_listed(p, event) == p->allow_listed;
+	if (!p)
+		return true;
+	if (p->events)
+		return event < VPMU_POLICY_EVENTS && p->events[event / 64] >> event % 64 & 1;
+	return is_listed(p, event) == p->allow_listed;
 }
 
 bool vpmu_policy_is_open(const struct vpmu_policy *p)
@@ -35,5 +39,5 @@ bool vpmu_policy_is_open(const struct vpmu_policy *p)
 		return true;
 	if (p->x86)
 		return p->x86->deny && !p->x86->count && !p->x86->fixed_bitmap;
-	return !p->allow_listed && p->range_count == 0;
+	return !p->allow_listed && p->range_count == 0 && !p->events;
 }

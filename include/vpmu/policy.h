@@ -21,6 +21,9 @@
 /* A linear scan over the ranges stays bounded. */
 #define VPMU_POLICY_RANGES_MAX 256u
 
+/* Arm's event space. */
+#define VPMU_POLICY_EVENTS 65536u
+
 /* Events first..last, both included. */
 struct vpmu_event_range {
 	uint32_t first;
@@ -34,6 +37,8 @@ struct vpmu_policy {
 	const struct vpmu_event_range *ranges;
 	uint32_t range_count;        /* <= VPMU_POLICY_RANGES_MAX */
 	bool allow_listed;
+	/* Arm: one bit for each of 65536 events, set: allowed. Decides instead of the ranges if not NULL. */
+	const uint64_t *events;
 	/* For x86 guests: this decides, and the rest says nothing. NULL for others. */
 	const struct vpmu_x86_filter *x86;
 };

@@ -112,7 +112,10 @@ struct vpmu_x86_rdpmc {
 	uint64_t value;              /* out: EDX:EAX, cut to the counter's width */
 };
 
-/* vpmu_x86_rdpmc() - an intercepted RDPMC. As vpmu_x86_rdmsr(), but never VPMU_NOT_MINE. */
+/*
+ * vpmu_x86_rdpmc() - an intercepted RDPMC. As vpmu_x86_rdmsr(), but never VPMU_NOT_MINE.
+ * Context: [vcpu]; [cpu] while it is loaded. Between exit and enter.
+ */
 VPMU_API int vpmu_x86_rdpmc(struct vpmu_vcpu *v, struct vpmu_x86_rdpmc *rdpmc);
 
 /*

@@ -17,8 +17,7 @@ static unsigned int counting(const struct vpmu_model_source *s)
 
 static bool model_supports(struct vpmu_source *s, const struct vpmu_event *e)
 {
-	(void)s;
-	return e->meaning == VPMU_MEANS_INSTRUCTIONS || e->meaning == VPMU_MEANS_CYCLES;
+	return model_of(s)->meanings >> e->meaning & 1;
 }
 
 static int model_create(struct vpmu_source *s, unsigned int slot, const struct vpmu_event *e)
@@ -91,6 +90,7 @@ void vpmu_model_source_init(struct vpmu_model_source *s, struct vpmu_vcpu *v,
 		.source = { .ops = &model_ops, .cheap_reads = cheap_reads },
 		.v = v,
 		.capacity = capacity,
+		.meanings = ((1u << VPMU_MEANINGS) - 1) & ~(1u << VPMU_MEANS_RAW),
 	};
 }
 
@@ -117,9 +117,21 @@ bool vpmu_model_source_run(struct vpmu_model_source *s, const struct vpmu_model_
 		e->enabled += burst->nanoseconds;
 		if (!(burst->user ? e->event.user : e->event.kernel))
 			continue;
-		if (advance(e, e->event.meaning == VPMU_MEANS_CYCLES ? burst->cycles
-								     : burst->instructions))
+		if (advance(e, burst->counts[e->event.meaning]))
 			kick |= vpmu_vcpu_overflow(s->v, i);
 	}
 	return kick;
+}
+
+uint64_t vpmu_model_source_horizon(const struct vpmu_model_source *s, uint32_t meanings)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (unsigned int i = 0; i < VPMU_COUNTER_MAX; i++) {
+		const struct vpmu_model_event *e = &s->slot[i];
+
+		if (e->counts && e->left && meanings >> e->event.meaning & 1 && e->left < least)
+			least = e->left;
+	}
+	return least;
 }

@@ -100,14 +100,16 @@ static void run_twins(struct twins *t, struct rng *rng)
 {
 	struct vpmu_model_burst burst = {
 		.user = rng_one_in(rng, 2),
+	};
+	struct model_events events = {
 		.instructions = rng_one_in(rng, 32) ? rng_value(rng) >> 20 : rng_below(rng, 300),
 		.cycles = rng_one_in(rng, 32) ? rng_value(rng) >> 20 : rng_below(rng, 300),
 	};
-	struct model_events events = { .instructions = burst.instructions,
-				       .cycles = burst.cycles };
 	bool before = line(t);
 	bool kick;
 
+	burst.counts[VPMU_MEANS_INSTRUCTIONS] = events.instructions;
+	burst.counts[VPMU_MEANS_CYCLES] = events.cycles;
 	while (vpmu_vcpu_enter(&t->g.v, 0) == VPMU_AGAIN)
 		;
 	kick = vpmu_model_source_run(&t->source, &burst);
@@ -527,7 +529,7 @@ static void released_after_a_residency(void **state)
 static void policy_stops_events(void **state)
 {
 	static const struct vpmu_event_range cycles = { 0x11, 0x11 };
-	static const struct vpmu_policy deny = { &cycles, 1, false };
+	static const struct vpmu_policy deny = { &cycles, 1, false, NULL, NULL };
 	struct scripted s;
 
 	(void)state;

@@ -102,7 +102,7 @@ static void any_policy(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		struct vpmu_policy p = { ranges, (uint32_t)rng_below(&rng, 5),
-					 rng_one_in(&rng, 2), NULL };
+					 rng_one_in(&rng, 2), NULL, NULL };
 
 		for (unsigned int k = 0; k < 4; k++)
 			ranges[k] = (struct vpmu_event_range){ (uint32_t)rng_value(&rng),

@@ -76,7 +76,7 @@ static void policy_escape_by_version(void **state)
 	struct vpmu_vm vm;
 	struct vpmu_vcpu v;
 	static const struct vpmu_event_range r = {0x13, 0x13};
-	static const struct vpmu_policy deny = {&r, 1, false, NULL};
+	static const struct vpmu_policy deny = {&r, 1, false, NULL, NULL};
 	struct model_event_count mem = {0x13, 77};
 	struct model_events ev = {1, 1, &mem, 1};
 	(void)state;
@@ -162,7 +162,7 @@ static void caps_of_unlike_cpus(void **state)
 static void created_policy_unused(void **state)
 {
 	static const struct vpmu_event_range r = {0x13, 0x13};
-	static const struct vpmu_policy deny = {&r, 1, false, NULL};
+	static const struct vpmu_policy deny = {&r, 1, false, NULL, NULL};
 	struct vpmu_arm_model m;
 	struct vpmu_vm vm;
 	struct vpmu_vcpu v;

@@ -592,7 +592,7 @@ static bool counts_now(struct rig_vcpu *g)
 static void m97_policy_reaches_running_counters(void **state)
 {
 	static const struct vpmu_event_range instructions = { 0x08, 0x08 };
-	static const struct vpmu_policy deny = { &instructions, 1, false, NULL };
+	static const struct vpmu_policy deny = { &instructions, 1, false, NULL, NULL };
 
 	(void)state;
 	FOR_EACH_CLASS(class) {
@@ -633,9 +633,9 @@ static void m97_policy_reaches_running_counters(void **state)
 static void m99_policy(void **state)
 {
 	static const struct vpmu_event_range cycles = { 0x11, 0x11 };
-	static const struct vpmu_policy only_cycles = { &cycles, 1, true, NULL };
-	static const struct vpmu_policy no_cycles = { &cycles, 1, false, NULL };
-	static const struct vpmu_policy nothing = { NULL, 0, true, NULL };
+	static const struct vpmu_policy only_cycles = { &cycles, 1, true, NULL, NULL };
+	static const struct vpmu_policy no_cycles = { &cycles, 1, false, NULL, NULL };
+	static const struct vpmu_policy nothing = { NULL, 0, true, NULL, NULL };
 	static const struct {
 		const struct vpmu_policy *policy;
 		bool cycle, instructions;

@@ -29,7 +29,7 @@ static void draw(struct rng *rng)
 		for (uint32_t e = first; e <= last; e++)
 			draft.listed[e] = true;
 	}
-	draft.policy = (struct vpmu_policy){ draft.ranges, count, rng_one_in(rng, 2), NULL };
+	draft.policy = (struct vpmu_policy){ draft.ranges, count, rng_one_in(rng, 2), NULL, NULL };
 }
 
 static void matcher_equals_brute_force(void **state)
@@ -58,8 +58,8 @@ static void open_is_open(void **state)
 	assert_true(vpmu_policy_is_open(NULL));
 	assert_true(vpmu_policy_allows(NULL, 0));
 	assert_true(vpmu_policy_allows(NULL, UINT32_MAX));
-	assert_true(vpmu_policy_is_open(&(struct vpmu_policy){ NULL, 0, false, NULL }));
-	assert_false(vpmu_policy_is_open(&(struct vpmu_policy){ NULL, 0, true, NULL }));
+	assert_true(vpmu_policy_is_open(&(struct vpmu_policy){ NULL, 0, false, NULL, NULL }));
+	assert_false(vpmu_policy_is_open(&(struct vpmu_policy){ NULL, 0, true, NULL, NULL }));
 	for (unsigned int round = 0; round < 200; round++) {
 		draw(&rng);
 		if (!vpmu_policy_is_open(&draft.policy))
@@ -72,7 +72,7 @@ static void open_is_open(void **state)
 static void malformed(void **state)
 {
 	struct vpmu_event_range r[2] = { { 0, 0 }, { 5, 4 } };
-	struct vpmu_policy p = { r, 2, true, NULL };
+	struct vpmu_policy p = { r, 2, true, NULL, NULL };
 
 	(void)state;
 	assert_int_equal(vpmu_policy_check(&p), VPMU_ERR_PARAM);
@@ -80,7 +80,7 @@ static void malformed(void **state)
 	assert_int_equal(vpmu_policy_check(&p), 0);
 	p.range_count = VPMU_POLICY_RANGES_MAX + 1;
 	assert_int_equal(vpmu_policy_check(&p), VPMU_ERR_PARAM);
-	p = (struct vpmu_policy){ NULL, 1, true, NULL };
+	p = (struct vpmu_policy){ NULL, 1, true, NULL, NULL };
 	assert_int_equal(vpmu_policy_check(&p), VPMU_ERR_PARAM);
 	p.range_count = 0;
 	assert_int_equal(vpmu_policy_check(&p), 0);

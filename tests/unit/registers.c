@@ -488,7 +488,7 @@ static void pmceid_by_version_and_policy(void **state)
 {
 	static const struct vpmu_event_range denied[] = { { 0x08, 0x0F }, { 0x1E, 0x1E }, { 0, 0 },
 							  { 0x4010, 0x402F } };
-	const struct vpmu_policy policy = { denied, ARRAY_SIZE(denied), false, NULL };
+	const struct vpmu_policy policy = { denied, ARRAY_SIZE(denied), false, NULL, NULL };
 
 	(void)state;
 	for (size_t k = 0; k < ARRAY_SIZE(versions) * 2; k++) {
@@ -590,7 +590,7 @@ static void vm_init_errors(void **state)
 	struct vpmu_arm_model model = full_model(VPMU_ARM_V3, 6);
 	struct vpmu_vm_config config = { .size = sizeof(config) };
 	struct vpmu_event_range backwards = { 2, 1 };
-	struct vpmu_policy policy = { &backwards, 1, true, NULL };
+	struct vpmu_policy policy = { &backwards, 1, true, NULL, NULL };
 
 	(void)state;
 	assert_int_equal(init_with(&model, &config, 0x8000003F), 0);

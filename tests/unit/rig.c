@@ -29,7 +29,7 @@ const char *const rig_edge_names[EDGES] = {
 static const uint32_t events[] = { 0x03, 0x10, 0x12, 0x13, 0x1B, 0x23, 0x24, 0x3C, 0xC0 };
 
 static const struct vpmu_event_range vm1_ranges[] = { { 0x10, 0x10 }, { 0x13, 0x1B } };
-static const struct vpmu_policy vm1_policy = { vm1_ranges, ARRAY_SIZE(vm1_ranges), false, NULL };
+static const struct vpmu_policy vm1_policy = { vm1_ranges, ARRAY_SIZE(vm1_ranges), false, NULL, NULL };
 
 /* EL2's own events around every access of an operation: a switch that leaves a counter on shows. */
 static const struct model_event_count cost_others[] = {
@@ -1011,8 +1011,8 @@ static void idle_step(struct rig_vcpu *g)
 static const struct vpmu_event_range some[] = { { 0x08, 0x08 }, { 0x11, 0x13 } };
 static const struct vpmu_event_range cycles[] = { { 0x11, 0x11 } };
 static const struct vpmu_policy policies[] = {
-	{ some, 2, true, NULL }, { some, 2, false, NULL }, { cycles, 1, false, NULL },
-	{ NULL, 0, true, NULL }, { NULL, 0, false, NULL },
+	{ some, 2, true, NULL, NULL }, { some, 2, false, NULL, NULL }, { cycles, 1, false, NULL, NULL },
+	{ NULL, 0, true, NULL, NULL }, { NULL, 0, false, NULL, NULL },
 };
 
 static void machine_step(struct rig *r)

@@ -38,7 +38,7 @@ static void *replace_policies(void *unused)
 	while (!atomic_load(&done)) {
 		struct vpmu_policy *old = &policies[now ^ 1];
 
-		policies[now] = (struct vpmu_policy){ &ranges[replaced % EVENTS], 1, false, NULL };
+		policies[now] = (struct vpmu_policy){ &ranges[replaced % EVENTS], 1, false, NULL, NULL };
 		assert_int_equal(vpmu_vm_set_policy(&rig.vms[0].vm, &policies[now]), 0);
 		atomic_fetch_add(&replaced, 1);
 		while (!vpmu_policy_unused(vcpus, ARRAY_SIZE(vcpus), old) && !atomic_load(&done))
