@@ -36,7 +36,7 @@ struct x86_cpu_access {
 struct x86_cpu {
 	struct vpmu_x86_hw x86;      /* first. &cpu->x86.hw is what core gets */
 	struct x86_pmu pmu;
-	/* What the host executes on each side of an access, before entry, after exit. NULL: nothing. */
+	/* Executed by the host around every access, before entry, after exit. NULL: nothing. */
 	const struct x86_pmu_events *cost;
 	/* Called before and after every access, for instance as an NMI. NULL: nobody. */
 	void (*hook)(struct x86_cpu *cpu, void *context);

@@ -171,7 +171,7 @@ struct x86_pmu {
 	uint64_t guest_global;
 	uint64_t host_global;
 	bool guest;                  /* a guest executes */
-	bool svme;                   /* EFER.SVME; without it GuestOnly and HostOnly count nothing */
+	bool svme;                   /* EFER.SVME; without: GuestOnly, HostOnly count nothing */
 	bool vmx_controls;           /* Intel: entry and exit switch GLOBAL_CTRL */
 	/* Overflows that are not visible yet, and in how many steps they are, by slot. */
 	uint64_t late_status;
@@ -208,7 +208,7 @@ bool x86_pmu_wrmsr(struct x86_pmu *pmu, uint32_t index, uint64_t value);
 bool x86_pmu_rdpmc(const struct x86_pmu *pmu, uint32_t ecx, unsigned int cpl, bool pce, bool pe,
 		   uint64_t *value);
 
-/* x86_pmu_cpuid() - puts what this machine's CPUID says about performance monitoring into (regs). */
+/* x86_pmu_cpuid() - puts what the machine's CPUID says about performance monitoring into (regs). */
 void x86_pmu_cpuid(const struct x86_pmu *pmu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 
 /*
@@ -260,13 +260,13 @@ void x86_pmu_retire_sibling(struct x86_pmu *pmu, bool user, const struct x86_pmu
 void x86_pmu_step(struct x86_pmu *pmu);
 
 struct x86_pmu_horizon {
-	uint64_t events;             /* of any one kind but cycles; at least 1, UINT64_MAX: no limit */
+	uint64_t events;             /* of any one kind but cycles; 1 .. UINT64_MAX: no limit */
 	uint64_t cycles;             /* and reference cycles, slots; likewise */
 };
 
 /*
- * x86_pmu_horizon() - as everything is now, how many events in ring (user) the next call may have at
- * most, so that no overflow, late status or late interrupt comes before its end.
+ * x86_pmu_horizon() - as everything is now, how many events in ring (user) the next call may have
+ * at most, so that no overflow, late status or late interrupt comes before its end.
  */
 struct x86_pmu_horizon x86_pmu_horizon(const struct x86_pmu *pmu, bool user);
 
