@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hardware/model/x86_pmu.c and x86_msr.c: the oracle against the tables and figures of the manuals (SDM
- * vol. 3 ch. 20 and vol. 4, APM vol. 2 13.2). It must refuse what hardware refuses.
+ * hardware/model/x86_pmu.c and x86_msr.c: the oracle against the tables and figures of the manuals
+ * (SDM vol. 3 ch. 20 and vol. 4, APM vol. 2 13.2). It must refuse what hardware refuses.
  */
 #include "cmocka_vpmu.h"
 #include "x86_cpu.h"
@@ -291,8 +291,8 @@ static void reset_values(void **state)
 		assert_int_equal(rd(GLOBAL), global[class]);
 		assert_int_equal(rd(STATUS), 0);
 		assert_int_equal(rd(X86_MSR_MISC_ENABLE), 0x1881);
-		assert_int_equal(rd(X86_MSR_PERF_CAPABILITIES),
-				 class == X86_CPU_CORE2 ? 0 : X86_CAP_FW_WRITES | X86_CAP_FREEZE_SMM);
+		assert_int_equal(rd(X86_MSR_PERF_CAPABILITIES), class == X86_CPU_CORE2 ? 0 :
+				 X86_CAP_FW_WRITES | X86_CAP_FREEZE_SMM);
 	}
 	machine(X86_CPU_ZEN4);
 	assert_int_equal(rd(X86_MSR_AMD_GLOBAL_CTL), 0x3F);
@@ -472,7 +472,9 @@ static void cpuid(void **state)
 /* ---- Counting ---- */
 
 /* Everything that can be told apart. */
-static const struct x86_pmu_raw raws[] = { { 0x1D0, 0x21, 31 }, { 0xD0, 0x21, 37 }, { 0xD0, 0x21, 1 } };
+static const struct x86_pmu_raw raws[] = {
+	{ 0x1D0, 0x21, 31 }, { 0xD0, 0x21, 37 }, { 0xD0, 0x21, 1 },
+};
 static const struct x86_pmu_events distinct = {
 	.instructions = 100, .cycles = 1000, .reference_cycles = 700, .branches = 20,
 	.branch_misses = 3, .llc_references = 11, .llc_misses = 5, .raw = raws, .raw_count = 3,
@@ -506,7 +508,8 @@ static void intel_events(void **state)
 static void amd_events(void **state)
 {
 	static const struct { uint64_t selector, n; } events[] = {
-		{ 0x0076, 1000 }, { 0x00C0, 100 }, { 0x100000120, 700 }, { 0xFF60, 11 }, { 0x0964, 5 },
+		{ 0x0076, 1000 }, { 0x00C0, 100 }, { 0x100000120, 700 }, { 0xFF60, 11 },
+		{ 0x0964, 5 },
 		{ 0x00C2, 20 }, { 0x00C3, 3 }, { 0x00C4, 0 }, { 0x003C, 0 }, { 0x1000000C0, 0 },
 		{ 0x21D0, 38 }, { 0x1000021D0, 31 },
 	};
@@ -557,13 +560,18 @@ static void constraints(void **state)
 
 static void rings(void **state)
 {
-	static const struct { uint64_t selector; unsigned int group; uint64_t user, kernel; } rules[] = {
+	static const struct {
+		uint64_t selector;
+		unsigned int group;
+		uint64_t user, kernel;
+	} rules[] = {
 		{ X86_SEL_EN, 0, 0, 0 },
 		{ USER, X86_FIXED_USR, 1, 0 },
 		{ KERNEL, X86_FIXED_OS, 0, 1 },
 		{ BOTH, X86_FIXED_OS | X86_FIXED_USR, 1, 1 },
 		{ BOTH & ~X86_SEL_EN, X86_FIXED_PMI, 0, 0 },
 	};
+	uint64_t n;
 
 	(void)state;
 	for (size_t k = 0; k < ARRAY_SIZE(rules); k++) {
@@ -573,8 +581,9 @@ static void rings(void **state)
 		wr(GLOBAL, 1 | FX(1));
 		run(true, 3);
 		run(false, 50);
-		assert_int_equal(rd(X86_MSR_PERFCTR(0)), 3 * rules[k].user + 50 * rules[k].kernel);
-		assert_int_equal(rd(X86_MSR_FIXED_CTR(1)), 3 * rules[k].user + 50 * rules[k].kernel);
+		n = 3 * rules[k].user + 50 * rules[k].kernel;
+		assert_int_equal(rd(X86_MSR_PERFCTR(0)), n);
+		assert_int_equal(rd(X86_MSR_FIXED_CTR(1)), n);
 		assert_int_equal(x86_pmu_counts(&pmu, 0, true), rules[k].user);
 		assert_int_equal(x86_pmu_counts(&pmu, 33, false), rules[k].kernel);
 	}
@@ -737,7 +746,8 @@ static void amd_gating(void **state)
 		x86_pmu_vmexit(&pmu);
 		/* VMRUN and #VMEXIT leave GlobalCtl alone. */
 		assert_int_equal(rd(X86_MSR_AMD_GLOBAL_CTL), 1);
-		assert_int_equal(rd(X86_MSR_PERF_CTR(0)), 10 * rules[k].guest + 300 * rules[k].host);
+		assert_int_equal(rd(X86_MSR_PERF_CTR(0)),
+				 10 * rules[k].guest + 300 * rules[k].host);
 	}
 }
 
