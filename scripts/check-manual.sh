@@ -12,15 +12,15 @@ trap 'rm -rf "$tmp"' EXIT
 status=0
 
 # Below a warning are the width of lines and pages that happen not to be installed here.
-mandoc -T lint -W warning man/*.[137] >"$tmp/lint" || true
+mandoc -T lint -W warning man/*.[1357] >"$tmp/lint" || true
 if [ -s "$tmp/lint" ]; then
 	cat "$tmp/lint" >&2
 	status=1
 fi
 
-sed -n 's/^\.Nm \([a-z_0-9]*\).*/\1/p' man/*.[137] >"$tmp/names"
-find man -name '*.[137]' | sed 's|.*/||; s/\..$//' >>"$tmp/names"
-sed -n 's/^\.Xr \(vpmu[a-z_0-9]*\).*/\1/p' man/*.[137] | sort -u | grep -vxFf "$tmp/names" >"$tmp/lost" || true
+sed -n 's/^\.Nm \([a-z_0-9]*\).*/\1/p' man/*.[1357] >"$tmp/names"
+find man -name '*.[1357]' | sed 's|.*/||; s/\..$//' >>"$tmp/names"
+sed -n 's/^\.Xr \(vpmu[a-z_0-9]*\).*/\1/p' man/*.[1357] | sort -u | grep -vxFf "$tmp/names" >"$tmp/lost" || true
 if [ -s "$tmp/lost" ]; then
 	echo "check-manual: no page has: $(cat "$tmp/lost")" >&2
 	status=1
