@@ -7,8 +7,11 @@
  * guest counts, so the order of looking and writing does not matter.
  *
  * An event that must not count for a while is paused: virtually, where reads are cheap, by
- * remembering the count at both ends; really otherwise. It is released when its selector changes, when
- * another event needs its place, or after a whole residency without use.
+ * remembering the count at both ends; really otherwise. It is released after a whole residency
+ * without use, or when another event needs its place.
+ *
+ * An event whose counter got another selector is *parked*: stopped, and moved to a slot of no counter.
+ * A guest that multiplexes more events than it has counters comes back to it, and then gets it back.
  */
 #include "registers.h"
 
@@ -37,14 +40,22 @@ static struct vpmu_count look(struct vpmu_vcpu *v, unsigned int i)
 	return count;
 }
 
-/* Counts since the last look become the guest's: width, overflow and chaining are the architecture's. */
+/*
+ * Counts since the last look become the guest's: width, overflow and chaining are the architecture's.
+ * While the guest is out they stand still: where looking is a system call, once per exit is enough.
+ */
 static void settle(struct vpmu_vcpu *v, unsigned int i)
 {
-	struct vpmu_emulated_counter *c = &emu_of(v)->counter[i];
-	uint64_t value = look(v, i).value;
-	uint64_t n = value - c->base;
+	struct vpmu_emulated *e = emu_of(v);
+	struct vpmu_emulated_counter *c = &e->counter[i];
+	uint64_t value, n;
 
+	if (e->settled & VPMU_BIT(i) && !e->source->cheap_reads)
+		return;
+	value = look(v, i).value;
+	n = value - c->base;
 	c->base = value;
+	e->settled |= VPMU_BIT(i);
 	if (n)
 		v->vm->arch->add(v->vm, &v->state, i, !c->event.kernel, n);
 }
@@ -75,6 +86,141 @@ static void release_all(struct vpmu_vcpu *v, uint64_t mask)
 		release(v, vpmu_mask_next(&mask));
 }
 
+static void stop_paused(struct vpmu_vcpu *v, uint64_t mask)
+{
+	struct vpmu_emulated *e = emu_of(v);
+
+	mask &= e->paused;
+	e->paused &= ~mask;
+	while (mask)
+		e->source->ops->stop(e->source, vpmu_mask_next(&mask));
+}
+
+/* ---- Parked events ---- */
+
+static bool same_event(const struct vpmu_event *a, const struct vpmu_event *b)
+{
+	return a->selector == b->selector && a->meaning == b->meaning && a->user == b->user &&
+	       a->kernel == b->kernel && a->checkpointed == b->checkpointed;
+}
+
+/* At most 32 of them, in slots that no architecture has counters in, but x86's few fixed ones. */
+#define PARKING 0xFFFFFFFF00000000ull
+
+/*
+ * So many residencies without use, and a parked event is released. Not one: the guest's turns and the
+ * host's time slices have nothing to do with each other.
+ */
+#define PARKED_RESIDENCIES 8u
+
+static void release_parked(struct vpmu_vcpu *v, uint64_t mask)
+{
+	struct vpmu_emulated *e = emu_of(v);
+
+	mask &= e->parked;
+	e->parked &= ~mask;
+	while (mask)
+		e->source->ops->release(e->source, vpmu_mask_next(&mask));
+}
+
+/* A free slot: at worst, that of the event which has been parked longest. */
+static unsigned int parking_slot(struct vpmu_vcpu *v)
+{
+	struct vpmu_emulated *e = emu_of(v);
+	uint64_t rest = PARKING & ~v->vm->counters & ~e->parked;
+	unsigned int oldest;
+
+	if (rest)
+		return vpmu_mask_next(&rest);
+	rest = e->parked;
+	oldest = vpmu_mask_next(&rest);
+	while (rest) {
+		unsigned int slot = vpmu_mask_next(&rest);
+
+		if (e->counter[slot].parked_at < e->counter[oldest].parked_at)
+			oldest = slot;
+	}
+	release_parked(v, VPMU_BIT(oldest));
+	return oldest;
+}
+
+static void move(struct vpmu_emulated *e, unsigned int from, unsigned int to)
+{
+	e->source->ops->move(e->source, from, to);
+	e->counter[to] = e->counter[from];
+}
+
+/* The counts so far are the guest's already. */
+static void park(struct vpmu_vcpu *v, unsigned int i)
+{
+	struct vpmu_emulated *e = emu_of(v);
+	unsigned int slot = parking_slot(v);
+
+	if ((e->running | e->paused) & VPMU_BIT(i))
+		e->source->ops->stop(e->source, i);
+	e->exists &= ~VPMU_BIT(i);
+	e->running &= ~VPMU_BIT(i);
+	e->paused &= ~VPMU_BIT(i);
+	move(e, i, slot);
+	e->parked |= VPMU_BIT(slot);
+	e->counter[slot].parked_at = ++e->parkings;
+	e->counter[slot].residencies = 0;
+}
+
+/* The slot of a parked event like (event); 0, which is a counter's: there is none. */
+static unsigned int find_parked(const struct vpmu_emulated *e, const struct vpmu_event *event)
+{
+	uint64_t rest = e->parked;
+
+	while (rest) {
+		unsigned int slot = vpmu_mask_next(&rest);
+
+		if (same_event(&e->counter[slot].event, event))
+			return slot;
+	}
+	return 0;
+}
+
+/* Counter (i)'s event gives way to (event), which may be the one that has been parked longest. */
+static void swap_out(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *event)
+{
+	struct vpmu_emulated *e = emu_of(v);
+	unsigned int next = find_parked(e, event);
+
+	if (next)
+		e->counter[next].parked_at = ++e->parkings;
+	park(v, i);
+}
+
+/* A parked event like (event) becomes counter (i)'s; false: there is none. */
+static bool unpark(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *event)
+{
+	struct vpmu_emulated *e = emu_of(v);
+	unsigned int slot = find_parked(e, event);
+
+	if (!slot)
+		return false;
+	move(e, slot, i);
+	e->parked &= ~VPMU_BIT(slot);
+	e->exists |= VPMU_BIT(i);
+	/* A hint that was due may have come and gone. */
+	e->rearm |= VPMU_BIT(i);
+	return true;
+}
+
+static void age_parked(struct vpmu_vcpu *v)
+{
+	struct vpmu_emulated *e = emu_of(v);
+	uint64_t rest = e->parked;
+
+	while (rest) {
+		unsigned int slot = vpmu_mask_next(&rest);
+
+		if (++e->counter[slot].residencies > PARKED_RESIDENCIES)
+			release_parked(v, VPMU_BIT(slot));
+	}
+}
+
 /* The event that counter (i) needs now; false: none. */
 static bool wanted(const struct vpmu_vcpu *v, unsigned int i, struct vpmu_event *event)
 {
@@ -98,18 +244,18 @@ static bool wanted(const struct vpmu_vcpu *v, unsigned int i, struct vpmu_event 
 	return true;
 }
 
-static bool same_event(const struct vpmu_event *a, const struct vpmu_event *b)
-{
-	return a->selector == b->selector && a->meaning == b->meaning && a->user == b->user &&
-	       a->kernel == b->kernel && a->checkpointed == b->checkpointed;
-}
-
-/* Is the hint that (event) needs the one that is due already? Modulo 2^64, like the counts. */
+/*
+ * Will the hint that is due already do for (event)? A pause makes it come early. It is armed again when
+ * it comes, which costs less than arming each counter after each pause, as long as pauses are short
+ * beside what is left. Modulo 2^64, like the counts.
+ */
 static bool is_armed(const struct vpmu_emulated_counter *c, const struct vpmu_event *event)
 {
+	uint64_t left = c->due - c->base;
+
 	if (!event->period || !c->event.period)
 		return !event->period && !c->event.period;
-	return c->due == c->base + event->period;
+	return left <= event->period && left >= event->period - event->period / 4;
 }
 
 static void note_armed(struct vpmu_emulated_counter *c, const struct vpmu_event *event)
@@ -131,15 +277,45 @@ static bool try_create(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_ev
 	return true;
 }
 
-/* An event that nobody needs now may be in the way of one that is needed (RULES D1). */
+/*
+ * An event that nobody needs now may be in the way of one that is needed (RULES D1): it holds a
+ * counter of the hardware as long as it is not stopped, or a place. returns: false: there is none.
+ */
+static bool make_room(struct vpmu_vcpu *v, unsigned int i)
+{
+	struct vpmu_emulated *e = emu_of(v);
+	uint64_t idle = e->exists & ~e->running & ~VPMU_BIT(i);
+
+	if (e->paused & ~VPMU_BIT(i)) {
+		stop_paused(v, ~VPMU_BIT(i));
+		return true;
+	}
+	if (!(idle | e->parked))
+		return false;
+	release_all(v, idle);
+	release_parked(v, e->parked);
+	return true;
+}
+
+/* At most three tries, because making room twice leaves nothing. */
 static bool create(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *event)
 {
-	uint64_t idle = emu_of(v)->exists & ~emu_of(v)->running;
+	do {
+		if (try_create(v, i, event))
+			return true;
+	} while (make_room(v, i));
+	return false;
+}
 
-	if (try_create(v, i, event))
-		return true;
-	release_all(v, idle);
-	return idle && try_create(v, i, event);
+static bool start(struct vpmu_vcpu *v, unsigned int i)
+{
+	struct vpmu_source *source = source_of(v);
+
+	do {
+		if (!source->ops->start(source, i))
+			return true;
+	} while (make_room(v, i));
+	return false;
 }
 
 /* An existing event of the right kind goes on; returns false if the source cannot. */
@@ -148,10 +324,11 @@ static bool go_on(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *
 	struct vpmu_emulated *e = emu_of(v);
 	struct vpmu_emulated_counter *c = &e->counter[i];
 
-	if (!((e->running | e->paused) & VPMU_BIT(i)) && e->source->ops->start(e->source, i))
+	if (!((e->running | e->paused) & VPMU_BIT(i)) && !start(v, i))
 		return false;
-	if (!(e->running & VPMU_BIT(i)))
+	if (c->drifted)
 		c->base = look(v, i).value;
+	c->drifted = false;
 	if (is_armed(c, event) && !(e->rearm & VPMU_BIT(i)))
 		return true;
 	if (e->source->ops->period(e->source, i, event->period))
@@ -166,27 +343,28 @@ static bool go_on(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *
 static void rest(struct vpmu_vcpu *v, unsigned int i)
 {
 	struct vpmu_emulated *e = emu_of(v);
-	const struct vpmu_emulated_counter *c = &e->counter[i];
+	struct vpmu_emulated_counter *c = &e->counter[i];
 
 	if (!(e->running & VPMU_BIT(i)))
 		return;
 	e->running &= ~VPMU_BIT(i);
-	if (e->source->cheap_reads && (!c->event.period || c->due - c->base > PAUSE_DISTANCE))
+	if (e->source->cheap_reads && (!c->event.period || c->due - c->base > PAUSE_DISTANCE)) {
 		e->paused |= VPMU_BIT(i);
-	else
+		c->drifted = true;
+	} else {
 		e->source->ops->stop(e->source, i);
+	}
 }
 
 static bool run(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *event)
 {
-	struct vpmu_emulated *e = emu_of(v);
-
-	if (e->exists & VPMU_BIT(i) && !same_event(&e->counter[i].event, event))
-		release(v, i);
-	return e->exists & VPMU_BIT(i) ? go_on(v, i, event) : create(v, i, event);
+	if (emu_of(v)->exists & VPMU_BIT(i) || unpark(v, i, event))
+		return go_on(v, i, event);
+	return create(v, i, event);
 }
 
-static void reprogram(struct vpmu_vcpu *v, unsigned int i)
+/* What is not wanted stops before what is wanted starts: never more at once than are asked for. */
+static bool make_way(struct vpmu_vcpu *v, unsigned int i)
 {
 	struct vpmu_emulated *e = emu_of(v);
 	struct vpmu_event event = { 0 };
@@ -195,7 +373,20 @@ static void reprogram(struct vpmu_vcpu *v, unsigned int i)
 	e->unsupported &= ~VPMU_BIT(i);
 	if (!wanted(v, i, &event)) {
 		rest(v, i);
-	} else if (run(v, i, &event)) {
+		e->rearm &= ~VPMU_BIT(i);
+		return false;
+	}
+	if (e->exists & VPMU_BIT(i) && !same_event(&e->counter[i].event, &event))
+		swap_out(v, i, &event);
+	return true;
+}
+
+static void reprogram(struct vpmu_vcpu *v, unsigned int i)
+{
+	struct vpmu_emulated *e = emu_of(v);
+	struct vpmu_event event = { 0 };
+
+	if (wanted(v, i, &event) && run(v, i, &event)) {
 		e->running |= VPMU_BIT(i);
 		e->paused &= ~VPMU_BIT(i);
 		e->used |= VPMU_BIT(i);
@@ -214,28 +405,31 @@ static void take_hints(struct vpmu_vcpu *v)
 {
 	struct vpmu_emulated *e = emu_of(v);
 	uint64_t hints = atomic_exchange(&e->hints, 0) & e->exists;
-	uint64_t paused = hints & e->paused;
 
 	settle_all(v, hints);
 	e->rearm |= hints;
 	e->dirty |= hints;
-	e->paused &= ~paused;
-	while (paused)
-		e->source->ops->stop(e->source, vpmu_mask_next(&paused));
+	stop_paused(v, hints);
 }
 
 static void emulated_enter(struct vpmu_vcpu *v)
 {
 	struct vpmu_emulated *e = emu_of(v);
-	uint64_t dirty;
+	uint64_t dirty, needed = 0;
 
 	if (atomic_load_explicit(&e->hints, memory_order_relaxed))
 		take_hints(v);
 	/* What starves stays dirty for the next time. */
 	dirty = e->dirty & v->vm->counters;
 	e->dirty = 0;
-	while (dirty)
-		reprogram(v, vpmu_mask_next(&dirty));
+	while (dirty) {
+		unsigned int i = vpmu_mask_next(&dirty);
+
+		needed |= make_way(v, i) ? VPMU_BIT(i) : 0;
+	}
+	while (needed)
+		reprogram(v, vpmu_mask_next(&needed));
+	e->settled = 0;
 }
 
 static void emulated_exit(struct vpmu_vcpu *v)
@@ -256,14 +450,11 @@ static void emulated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 static void emulated_put(struct vpmu_vcpu *v)
 {
 	struct vpmu_emulated *e = emu_of(v);
-	uint64_t paused;
 
 	settle_all(v, v->vm->counters);
 	release_all(v, e->exists & ~e->running & ~e->used);
-	paused = e->paused;
-	e->paused = 0;
-	while (paused)
-		e->source->ops->stop(e->source, vpmu_mask_next(&paused));
+	stop_paused(v, e->paused);
+	age_parked(v);
 	e->used = 0;
 }
 
@@ -272,6 +463,7 @@ static void emulated_replace(struct vpmu_vcpu *v)
 	if (!v->emulated)
 		return;
 	release_all(v, v->vm->counters);
+	release_parked(v, v->emulated->parked);
 	v->emulated->starved = 0;
 	v->emulated->unsupported = 0;
 	v->emulated->rearm = 0;

@@ -4,7 +4,9 @@
  *
  * A source (sources/model, sources/script, an embedder's own over its kernel's events) serves one vCPU.
  * It knows events, not guest registers: core asks for at most one event per guest counter, in a *slot*
- * numbered like the counter, and does the arithmetic of widths, overflow and status itself.
+ * numbered like the counter, and does the arithmetic of widths, overflow and status itself. Up to 32
+ * stopped events, of selectors that a counter had before, wait in slots of no counter until the guest
+ * selects them again.
  *
  * Clauses that hold for every operation:
  *  1. Context: [vcpu], between exit and enter; never from an overflow callback. It may sleep unless it
@@ -71,6 +73,11 @@ struct vpmu_source_ops {
 	/* The next hint is due (events) from now; 0: no hint. returns: 0 or -1. */
 	int (*period)(struct vpmu_source *s, unsigned int slot, uint64_t events);
 	struct vpmu_count (*read)(struct vpmu_source *s, unsigned int slot);
+	/*
+	 * The stopped event in (from) is in the empty slot (to) from now on, and reports its overflows
+	 * for that. No system call.
+	 */
+	void (*move)(struct vpmu_source *s, unsigned int from, unsigned int to);
 };
 
 /* Embedded first in the source's own object; does not move while in use. */

@@ -220,22 +220,28 @@ enum vpmu_reach_reason {
 	VPMU_REACH_SHAPE,            /* the guest's PMU is not the hardware's: all trapped */
 };
 
-/* An emulated counter's event. */
+/* An emulated counter's event, or a parked one. */
 struct vpmu_emulated_counter {
 	struct vpmu_event event;     /* as created, with the period last asked for */
 	uint64_t base;               /* source count that the guest's value includes */
 	uint64_t due;                /* source count of the next hint, if event.period is not 0 */
 	uint64_t enabled;            /* times at the last look */
 	uint64_t running;
+	uint64_t parked_at;          /* which parking it was */
+	uint8_t residencies;         /* parked: begun without use since */
+	bool drifted;                /* counted in a pause: base is not where it goes on */
 };
 
-/* What an emulated vCPU needs besides; masks of counters. */
+/* What an emulated vCPU needs besides; masks of counters, which are slots of the source. */
 struct vpmu_emulated {
 	struct vpmu_source *source;
 	_Atomic uint64_t hints;      /* overflows reported since they were last looked at */
+	uint64_t parked;             /* slots of events that no counter has now */
+	uint64_t parkings;           /* so far */
 	uint64_t exists;             /* has an event */
 	uint64_t running;            /* which counts for the guest */
 	uint64_t paused;             /* which counts, but not for the guest */
+	uint64_t settled;            /* looked at since the exit */
 	uint64_t dirty;              /* to be worked out at the next enter */
 	uint64_t rearm;              /* its hint came */
 	uint64_t used;               /* needed an event in this residency */

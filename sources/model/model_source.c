@@ -72,6 +72,12 @@ static struct vpmu_count model_read(struct vpmu_source *s, unsigned int slot)
 	return (struct vpmu_count){ e->value, e->enabled, e->enabled };
 }
 
+static void model_move(struct vpmu_source *s, unsigned int from, unsigned int to)
+{
+	model_of(s)->slot[to] = model_of(s)->slot[from];
+	model_of(s)->slot[from] = (struct vpmu_model_event){ 0 };
+}
+
 static const struct vpmu_source_ops model_ops = {
 	.size = sizeof(struct vpmu_source_ops),
 	.supports = model_supports,
@@ -81,6 +87,7 @@ static const struct vpmu_source_ops model_ops = {
 	.start = model_start,
 	.period = model_period,
 	.read = model_read,
+	.move = model_move,
 };
 
 void vpmu_model_source_init(struct vpmu_model_source *s, struct vpmu_vcpu *v,

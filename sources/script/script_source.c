@@ -138,6 +138,18 @@ static struct vpmu_count script_read(struct vpmu_source *source, unsigned int sl
 	return (struct vpmu_count){ e->value, e->enabled, e->running };
 }
 
+/* Told to nobody: it is no operation on the event. */
+static void script_move(struct vpmu_source *source, unsigned int from, unsigned int to)
+{
+	struct vpmu_script_source *s = script_of(source);
+
+	expect(s, from, true);
+	expect(s, to, false);
+	s->misuse += s->slot[from].counts;
+	s->slot[to] = s->slot[from];
+	s->slot[from] = (struct vpmu_script_event){ 0 };
+}
+
 static const struct vpmu_source_ops script_ops = {
 	.size = sizeof(struct vpmu_source_ops),
 	.supports = script_supports,
@@ -147,6 +159,7 @@ static const struct vpmu_source_ops script_ops = {
 	.start = script_start,
 	.period = script_period,
 	.read = script_read,
+	.move = script_move,
 };
 
 void vpmu_script_source_init(struct vpmu_script_source *s, struct vpmu_vcpu *v, bool cheap_reads)

@@ -303,8 +303,182 @@ static void writes_are_coalesced(void **state)
 	set(&s, MODEL_PMEVTYPER(0), 0x11);
 	run(&s, 0, 1);
 	assert_int_equal(s.source.creates, 2);
-	assert_int_equal(s.source.releases, 1);
+	assert_int_equal(s.source.releases, 0);
 	assert_int_equal(get(&s, MODEL_PMEVCNTR(0)), 13);
+	finish(&s);
+}
+
+/* Mail thread 4, M121: events that take turns on too few counters are created once. */
+static void turns_are_no_new_events(void **state)
+{
+	enum { EVENTS = 22, COUNTERS = 6, TURNS = 100 };
+	uint64_t counts[EVENTS] = { 0 };
+	struct scripted s;
+
+	(void)state;
+	scripted_init(&s, true);
+	for (unsigned int k = 0; k < TURNS; k++) {
+		for (unsigned int n = 0; n < COUNTERS; n++)
+			count_from(&s, n, 0x100 + (k + n) % EVENTS, counts[(k + n) % EVENTS], k % 2);
+		for (unsigned int n = 0; n < COUNTERS; n++)
+			run(&s, n, k + n);
+		for (unsigned int n = 0; n < COUNTERS; n++) {
+			counts[(k + n) % EVENTS] += k + n;
+			assert_int_equal(get(&s, MODEL_PMEVCNTR(n)), counts[(k + n) % EVENTS]);
+		}
+	}
+	assert_int_equal(s.source.creates, EVENTS);
+	assert_int_equal(s.source.releases, 0);
+	finish(&s);
+}
+
+/* Up to 32 events are parked; then the one that has been longest goes. */
+static void parking_is_bounded(void **state)
+{
+	struct scripted s;
+
+	(void)state;
+	scripted_init(&s, true);
+	for (unsigned int k = 0; k < 50; k++) {
+		count_from(&s, 0, 0x100 + k, 0, false);
+		run(&s, 0, 1);
+		assert_int_equal(s.source.live, k < 33 ? k + 1 : 33);
+	}
+	count_from(&s, 0, 0x100 + 17, 0, false);
+	run(&s, 0, 1);
+	assert_int_equal(s.source.creates, 50);
+	count_from(&s, 0, 0x100 + 16, 0, false);
+	run(&s, 0, 1);
+	assert_int_equal(s.source.creates, 51);
+	finish(&s);
+}
+
+/* A source that is full gets back what is parked before a counter starves. */
+static void parked_events_make_room(void **state)
+{
+	struct scripted s;
+
+	(void)state;
+	scripted_init(&s, true);
+	s.source.capacity = 3;
+	for (unsigned int k = 0; k < 10; k++) {
+		count_from(&s, 0, 0x100 + k, 0, false);
+		run(&s, 0, 5);
+		assert_int_equal(get(&s, MODEL_PMEVCNTR(0)), 5);
+		assert_int_equal(state_of(&s, 0), VPMU_COUNTER_COUNTING);
+	}
+	finish(&s);
+}
+
+/* What nobody selects again is released after some residencies, what is selected again stays. */
+static void parked_events_are_released(void **state)
+{
+	struct scripted s;
+
+	(void)state;
+	scripted_init(&s, true);
+	for (unsigned int k = 0; k < 4; k++) {
+		count_from(&s, 0, 0x100 + k, 0, false);
+		run(&s, 0, 1);
+	}
+	for (unsigned int k = 0; k < 9; k++) {
+		assert_int_equal(s.source.live, 4);
+		count_from(&s, 0, 0x100 + 2 + k % 2, 0, false);
+		run(&s, 0, 1);
+		assert_int_equal(vpmu_vcpu_put(&s.g.v), 0);
+		assert_int_equal(vpmu_vcpu_load(&s.g.v, NULL), 0);
+	}
+	assert_int_equal(s.source.live, 2);
+	assert_int_equal(s.source.creates, 4);
+	finish(&s);
+}
+
+/* Six that stop are out of the way before six others start: no source needs room for twelve. */
+static void stops_come_first(void **state)
+{
+	struct lone_guest g;
+	struct vpmu_emulated emulated;
+	struct vpmu_model_source source;
+	uint64_t calls;
+
+	(void)state;
+	lone_guest_init(&g, VPMU_ARM_V3P1, 8, NULL);
+	emulate(&g);
+	vpmu_model_source_init(&source, &g.v, 1, true);
+	assert_int_equal(vpmu_vcpu_attach(&g.v, &emulated, &source.source), 0);
+	assert_int_equal(vpmu_vcpu_load(&g.v, NULL), 0);
+	guest_write(&g.v, MODEL_PMCR, MODEL_PMCR_E);
+	guest_write(&g.v, MODEL_PMEVTYPER(0), MODEL_EVENT_CPU_CYCLES);
+	guest_write(&g.v, MODEL_PMEVTYPER(1), MODEL_EVENT_INST_RETIRED);
+	for (unsigned int k = 0; k < 10; k++) {
+		calls = source.source.calls;
+		guest_write(&g.v, MODEL_PMCNTENCLR, 3);
+		guest_write(&g.v, MODEL_PMCNTENSET, 2 - k % 2);
+		assert_int_equal(vpmu_vcpu_enter(&g.v, 0), 0);
+		assert_int_equal(vpmu_vcpu_exit(&g.v, 0), 0);
+	}
+	/* The paused one gives up its counter: refused, stop, start. */
+	assert_int_equal(source.source.calls - calls, 3);
+	assert_int_equal(vpmu_vcpu_put(&g.v), 0);
+	assert_int_equal(vpmu_vcpu_detach(&g.v), 0);
+}
+
+/* A pause makes the hint come early; it is armed again then, not at the end of each pause. */
+static void short_pauses_leave_periods_alone(void **state)
+{
+	struct scripted s;
+
+	(void)state;
+	scripted_init(&s, true);
+	count_from(&s, 0, 0x11, UINT32_MAX - 999999, true);
+	run(&s, 0, 1);
+	for (unsigned int k = 0; k < 20; k++) {
+		set(&s, MODEL_PMCNTENCLR, 1);
+		run(&s, 0, 1000);
+		set(&s, MODEL_PMCNTENSET, 1);
+		run(&s, 0, 1);
+	}
+	assert_int_equal(s.source.periods, 0);
+	assert_int_equal(s.source.slot[0].left, 1000000 - 1 - 20 * 1001);
+	/* A long one does not. */
+	set(&s, MODEL_PMCNTENCLR, 1);
+	run(&s, 0, 500000);
+	set(&s, MODEL_PMCNTENSET, 1);
+	run(&s, 0, 1);
+	assert_int_equal(s.source.periods, 1);
+	assert_int_equal(s.source.slot[0].event.period, 1000000 - 21);
+	/* Nor does a hint that would come too late. */
+	set(&s, MODEL_PMEVCNTR(0), UINT32_MAX - 99);
+	run(&s, 0, 1);
+	assert_int_equal(s.source.slot[0].event.period, 100);
+	finish(&s);
+}
+
+/* Where a look is a system call, one per counter and exit is enough. */
+static void looks_once_per_exit(void **state)
+{
+	struct scripted s;
+	uint64_t reads;
+
+	(void)state;
+	scripted_init(&s, false);
+	count_from(&s, 0, 0x11, 0, false);
+	count_from(&s, 1, 0x08, 0, false);
+	run(&s, 0, 1);
+	reads = s.source.reads;
+	for (unsigned int k = 0; k < 5; k++) {
+		(void)get(&s, MODEL_PMEVCNTR(0));
+		(void)get(&s, MODEL_PMOVSSET);
+		set(&s, MODEL_PMOVSCLR, 1);
+	}
+	assert_int_equal(s.source.reads - reads, 2);
+	/* A stop and a start know where the count is. */
+	set(&s, MODEL_PMCNTENCLR, 3);
+	run(&s, 0, 10);
+	set(&s, MODEL_PMCNTENSET, 3);
+	run(&s, 0, 10);
+	assert_int_equal(s.source.reads - reads, 2);
+	assert_int_equal(get(&s, MODEL_PMEVCNTR(0)), 11);
 	finish(&s);
 }
 
@@ -573,6 +747,13 @@ int main(void)
 		cmocka_unit_test(toggles_are_free),
 		cmocka_unit_test(toggles_stop_and_start),
 		cmocka_unit_test(writes_are_coalesced),
+		cmocka_unit_test(turns_are_no_new_events),
+		cmocka_unit_test(parking_is_bounded),
+		cmocka_unit_test(parked_events_make_room),
+		cmocka_unit_test(parked_events_are_released),
+		cmocka_unit_test(stops_come_first),
+		cmocka_unit_test(short_pauses_leave_periods_alone),
+		cmocka_unit_test(looks_once_per_exit),
 		cmocka_unit_test(paused_events_make_room),
 		cmocka_unit_test(starving_shows),
 		cmocka_unit_test(hints_are_confirmed),
