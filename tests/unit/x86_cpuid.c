@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "script_source.h"
 #include "x86_rules.h"
 
 /* ---- CPUID ---- */
@@ -266,6 +267,189 @@ static void models_are_checked(void **state)
 			 VPMU_ERR_UNSUPPORTED);
 }
 
+/* Member by member: there is padding. */
+static bool same_model(const struct vpmu_x86_model *a, const struct vpmu_x86_model *b)
+{
+	return a->size == b->size && a->vendor == b->vendor && a->version == b->version &&
+	       a->gp == b->gp && a->gp_width == b->gp_width && a->fixed == b->fixed &&
+	       a->fixed_width == b->fixed_width && a->events_length == b->events_length &&
+	       a->events_missing == b->events_missing && a->pdcm == b->pdcm &&
+	       a->full_width_writes == b->full_width_writes &&
+	       a->core_extension == b->core_extension && a->tsx == b->tsx &&
+	       a->debug_bits == b->debug_bits;
+}
+
+/* What a source lacks, in the order of CPUID.0AH:EBX; the last is TOPDOWN.SLOTS. */
+static const enum vpmu_event_meaning architectural[] = {
+	VPMU_MEANS_CYCLES, VPMU_MEANS_INSTRUCTIONS, VPMU_MEANS_REFERENCE_CYCLES,
+	VPMU_MEANS_LLC_REFERENCES, VPMU_MEANS_LLC_MISSES, VPMU_MEANS_BRANCHES,
+	VPMU_MEANS_BRANCH_MISSES, VPMU_MEANS_RAW,
+};
+
+/* Of a source that lacks (lacks), bits of EBX: how many of (m)'s fixed counters can count. */
+static unsigned int fixed_left(const struct vpmu_x86_model *m, unsigned int lacks)
+{
+	static const unsigned int counts[] = { 1, 0, 2, 7 };   /* bits of EBX */
+	unsigned int n = 0;
+
+	while (n < m->fixed && !(lacks >> counts[n] & 1))
+		n++;
+	return n;
+}
+
+/* An Intel guest is not offered what would stand still (V12), whatever combination it is. */
+static void a_source_limits_intel(void **state)
+{
+	struct vpmu_script_source source;
+	struct guest g;
+
+	(void)state;
+	guest_init(&g, FULL_MODEL, NULL);
+	vpmu_script_source_init(&source, &g.v, true);
+	for (unsigned int i = 0; i < MODELS * 256; i++) {
+		const struct vpmu_x86_model *m = &models[i / 256];
+		struct vpmu_x86_model limited = *m;
+		unsigned int lacks = i % 256;
+		bool none = (lacks & 3) == 3 && m->version;
+
+		if (!is_intel(m))
+			continue;
+		source.lacks = 0;
+		for (unsigned int e = 0; e < 8; e++)
+			source.lacks |= lacks >> e & 1 ? BIT(architectural[e]) : 0;
+		assert_int_equal(vpmu_x86_model_limit(&limited, &source.source),
+				 none ? VPMU_ERR_UNSUPPORTED : 0);
+		if (none || !m->version)
+			continue;
+		assert_int_equal(limited.fixed, fixed_left(m, lacks));
+		assert_int_equal(limited.events_missing,
+				 m->events_missing | (lacks & (BIT(m->events_length) - 1)));
+		guest_init(&g, &limited, NULL);
+	}
+}
+
+/* AMD cannot say that an event is missing: all four or no PMU. */
+static void a_source_limits_amd(void **state)
+{
+	const uint64_t expected = BIT(VPMU_MEANS_CYCLES) | BIT(VPMU_MEANS_INSTRUCTIONS) |
+				  BIT(VPMU_MEANS_BRANCHES) | BIT(VPMU_MEANS_BRANCH_MISSES);
+	struct vpmu_script_source source;
+	struct guest g;
+
+	(void)state;
+	guest_init(&g, FULL_MODEL, NULL);
+	vpmu_script_source_init(&source, &g.v, true);
+	FOR_EACH_MODEL(m) {
+		if (is_intel(m))
+			continue;
+		for (uint64_t lacks = 0; lacks < BIT(VPMU_MEANINGS); lacks++) {
+			struct vpmu_x86_model limited = *m;
+			bool none = lacks & expected && m->version;
+
+			source.lacks = lacks;
+			assert_int_equal(vpmu_x86_model_limit(&limited, &source.source),
+					 none ? VPMU_ERR_UNSUPPORTED : 0);
+			assert_true(same_model(&limited, m));
+		}
+	}
+}
+
+/* A machine's own PMU as a model, and a guest that has it. */
+static void models_of_machines(void **state)
+{
+	struct vpmu_vm_config config = { .size = sizeof(config) };
+	struct vpmu_hw_caps intel = {
+		.counters = 0xFF | (uint64_t)0xF << FIXED0,
+		.selectable = 0xFF | (uint64_t)0xF << FIXED0,
+		.boundary = VPMU_BOUNDARY_ATOMIC, .status_set = 1, .exact_writes = 1, .version = 6,
+		.identity = { VPMU_X86_IDENTITY(VPMU_X86_INTEL, 48, 47), 0x7D },
+	};
+	struct vpmu_hw_caps amd = {
+		.counters = 0x3F, .selectable = 0x3F, .boundary = VPMU_BOUNDARY_GATED,
+		.status_set = 1, .exact_writes = 1, .version = 2,
+		.identity = { VPMU_X86_IDENTITY(VPMU_X86_AMD, 48, 0) },
+	};
+	const struct vpmu_x86_model intel_model = {
+		INTEL(5), .gp = 8, .gp_width = 48, .fixed = 4, .fixed_width = 47,
+		.events_length = 7, .events_missing = 0x02, .pdcm = true,
+		.full_width_writes = true };
+	const struct vpmu_x86_model amd_model = { AMD(2), GP48(6), .core_extension = true };
+	struct vpmu_machine machine;
+	struct vpmu_x86_model model;
+	struct vpmu_vm vm;
+
+	(void)state;
+	vpmu_machine_init(&machine);
+	assert_int_equal(vpmu_x86_model_of(&machine, &model), VPMU_ERR_UNSUPPORTED);
+	vpmu_machine_add(&machine, &intel);
+	assert_int_equal(vpmu_x86_model_of(&machine, &model), 0);
+	assert_true(same_model(&model, &intel_model));
+	assert_int_equal(vpmu_x86_vm_init(&vm, &machine, &model, &config), 0);
+	model.gp_width = 40;
+	assert_int_equal(vpmu_x86_vm_init(&vm, &machine, &model, &config), VPMU_ERR_UNSUPPORTED);
+
+	vpmu_machine_init(&machine);
+	vpmu_machine_add(&machine, &amd);
+	assert_int_equal(vpmu_x86_model_of(&machine, &model), 0);
+	assert_true(same_model(&model, &amd_model));
+	assert_int_equal(vpmu_x86_vm_init(&vm, &machine, &model, &config), 0);
+	/* Another vendor's guest. */
+	assert_int_equal(vpmu_x86_vm_init(&vm, &machine, &intel_model, &config),
+			 VPMU_ERR_UNSUPPORTED);
+}
+
+/* Mediated: what cannot be switched exactly is refused when the VM is made (RULES A4, M80). */
+static void what_mediated_needs(void **state)
+{
+	const struct vpmu_hw_caps good = {
+		.counters = 0xF | (uint64_t)7 << FIXED0, .selectable = 0xF | (uint64_t)7 << FIXED0,
+		.boundary = VPMU_BOUNDARY_ATOMIC, .status_set = 1, .exact_writes = 1, .version = 4,
+		.identity = { VPMU_X86_IDENTITY(VPMU_X86_INTEL, 48, 48), 0x7F },
+	};
+	const struct vpmu_x86_model m = { INTEL(4), GP48(4), FIXED48(3) };
+	struct vpmu_vm_config config = { .size = sizeof(config) };
+	struct vpmu_vm vm;
+
+	(void)state;
+	for (unsigned int i = 0; i < 9; i++) {
+		struct vpmu_hw_caps caps = good;
+		struct vpmu_machine machine;
+
+		switch (i) {
+		case 1:
+			caps.boundary = VPMU_BOUNDARY_NONE;
+			break;
+		case 2:
+			caps.status_set = 0;
+			break;
+		case 3:
+			caps.exact_writes = 0;
+			break;
+		case 4:
+			caps.counters = caps.selectable &= ~BIT(3);
+			break;
+		case 5:
+			caps.counters = caps.selectable &= ~BIT(FIXED0 + 2);
+			break;
+		case 6:
+			caps.identity[0] = VPMU_X86_IDENTITY(VPMU_X86_INTEL, 40, 48);
+			break;
+		case 7:
+			caps.identity[0] = VPMU_X86_IDENTITY(VPMU_X86_INTEL, 48, 40);
+			break;
+		case 8:
+			caps.identity[0] = VPMU_X86_IDENTITY(VPMU_X86_AMD, 48, 48);
+			break;
+		default:
+			break;
+		}
+		vpmu_machine_init(&machine);
+		vpmu_machine_add(&machine, &caps);
+		if (vpmu_x86_vm_init(&vm, &machine, &m, &config) != (i ? VPMU_ERR_UNSUPPORTED : 0))
+			fail_msg("case %u", i);
+	}
+}
+
 /* ---- The published table ---- */
 
 static bool find_row(const char *name, struct vpmu_x86_reg_info *info)
@@ -326,6 +510,10 @@ int main(void)
 		cmocka_unit_test(debugctl),
 		cmocka_unit_test(who_masks_lvtpc),
 		cmocka_unit_test(models_are_checked),
+		cmocka_unit_test(a_source_limits_intel),
+		cmocka_unit_test(a_source_limits_amd),
+		cmocka_unit_test(models_of_machines),
+		cmocka_unit_test(what_mediated_needs),
 		cmocka_unit_test(published_table),
 	};
 
