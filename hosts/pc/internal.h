@@ -23,7 +23,7 @@ struct pc_serial {
 struct pc_msrs {
 	uint64_t star, lstar, cstar, fmask;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-	uint64_t pat, tsc_adjust, tsc_aux, misc_enable, spec_ctrl, microcode;
+	uint64_t pat, tsc_adjust, tsc_aux, misc_enable, debugctl, spec_ctrl, microcode;
 };
 
 struct pc {

@@ -107,6 +107,11 @@ uint32_t pc_lvtpc(const struct pc *pc)
 	return pc->apic.lvt[LVT_PMC];
 }
 
+uint64_t pc_misc_enable(const struct pc *pc)
+{
+	return pc->msrs.misc_enable;
+}
+
 int pc_ram_file(const struct pc *pc)
 {
 	return pc->ram_fd;
@@ -274,9 +279,12 @@ static bool interrupt(struct pc *pc)
  */
 static bool sleep_until_event(struct pc *pc)
 {
+	const struct pc_cpu_ops *ops = pc->config.cpu;
 	struct pc_state s;
 	uint64_t due;
 
+	if (ops && ops->halted)
+		ops->halted(pc->config.context);
 	pc->engine->ops->get(pc->engine, &s);
 	while (!pc_interruptible(pc, s.rflags, false)) {
 		due = lapic_deadline(&pc->apic, pc->tsc_offset);

@@ -64,7 +64,10 @@ struct pc_cpu_ops {
 		uint64_t *value);
 	/* EAX, EBX, ECX, EDX, filled in by the PC, to be changed. */
 	void (*cpuid)(void *context, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
-	/* Events of instructions that ran directly, in ring 3 (user) or below. */
+	/*
+	 * Events of instructions that ran directly, in ring 3 (user) or below. The answer is for that
+	 * ring; after a change of ring it is asked again with the first instruction.
+	 */
 	struct pc_horizon (*retired)(void *context, bool user, const struct pc_events *events);
 	/*
 	 * Of one instruction that exit() took and the PC emulated; called after its effect and
@@ -77,6 +80,8 @@ struct pc_cpu_ops {
 	 */
 	bool (*exit)(void *context, enum pc_exit why, uint32_t index);
 	void (*enter)(void *context);
+	/* The CPU has halted and is about to wait: what is still under way arrives now. */
+	void (*halted)(void *context);
 	/* The guest wrote the LVT entry of its performance counters, or its APIC was reset. */
 	void (*lvtpc)(void *context, uint32_t value);
 };
@@ -140,6 +145,8 @@ uint64_t pc_cycles(const struct pc *pc);       /* time: cycles, of 1 GHz, since 
 bool pc_pmi(struct pc *pc);
 /* The guest's LVTPC. */
 uint32_t pc_lvtpc(const struct pc *pc);
+/* IA32_MISC_ENABLE as the guest wrote it; what it says about counters is the PMU's side. */
+uint64_t pc_misc_enable(const struct pc *pc);
 
 /* Guest physical memory, or NULL when any of it is not RAM. */
 void *pc_ram(struct pc *pc, uint64_t address, uint64_t size);

@@ -20,6 +20,7 @@ struct msr {
 #define KEPT(index, name, valid) { index, VALUE, offsetof(struct pc_msrs, name), valid, 0 }
 #define FIXED(index, value) { index, CONSTANT, 0, 0, value }
 #define ALL (~0ull)
+#define MISC_ENABLE 0x1a0u /* Intel's */
 
 static const struct msr msrs[] = {
 	{ 0x10, TSC, 0, ALL, 0 },
@@ -34,7 +35,8 @@ static const struct msr msrs[] = {
 	KEPT(0x176, sysenter_eip, ALL),
 	FIXED(0x179, 0), /* MCG_CAP: no banks */
 	FIXED(0x17a, 0),
-	KEPT(0x1a0, misc_enable, 0x400c51889ull),
+	KEPT(MISC_ENABLE, misc_enable, 0x4400c51889ull),
+	KEPT(0x1d9, debugctl, 0), /* no bits but the PMU's */
 	KEPT(0x277, pat, 0x0707070707070707ull),
 	{ 0x6e0, DEADLINE, 0, ALL, 0 },
 	KEPT(0xc0000081, star, ALL),
@@ -49,8 +51,10 @@ void pc_reset_msrs(struct pc *pc)
 	pc->msrs = (struct pc_msrs){ .pat = PC_PAT_RESET, .misc_enable = 1 };
 }
 
-static const struct msr *find(uint32_t index)
+static const struct msr *find(const struct pc *pc, uint32_t index)
 {
+	if (index == MISC_ENABLE && pc->config.amd)
+		return NULL;
 	for (size_t i = 0; i < sizeof(msrs) / sizeof(msrs[0]); i++)
 		if (msrs[i].index == index)
 			return &msrs[i];
@@ -159,7 +163,7 @@ enum pc_answer pc_rdmsr(struct pc *pc, uint32_t index, uint64_t *value)
 {
 	const struct pc_cpu_ops *ops = pc->config.cpu;
 	enum pc_answer answer = PC_NOT_MINE;
-	const struct msr *m = find(index);
+	const struct msr *m = find(pc, index);
 
 	if (ops && ops->rdmsr)
 		answer = ops->rdmsr(pc->config.context, index, value);
@@ -176,7 +180,7 @@ enum pc_answer pc_wrmsr(struct pc *pc, uint32_t index, uint64_t value)
 {
 	const struct pc_cpu_ops *ops = pc->config.cpu;
 	enum pc_answer answer = PC_NOT_MINE;
-	const struct msr *m = find(index);
+	const struct msr *m = find(pc, index);
 
 	if (ops && ops->wrmsr)
 		answer = ops->wrmsr(pc->config.context, index, value);

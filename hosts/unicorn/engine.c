@@ -93,6 +93,9 @@ static void refresh(struct unicorn *u)
 
 	uc_context_save(u->uc, u->context);
 	flags = layout_get32(u->context, u->at.hflags);
+	/* The horizon was that of the other ring: ask again soon. */
+	if (u->cpl != (flags & HF_CPL))
+		u->horizon = (struct pc_horizon){ 1, 1 };
 	u->cpl = flags & HF_CPL;
 	u->mode = flags & HF_CS64 ? 64 : flags & HF_CS32 ? 32 : 16;
 }

@@ -34,6 +34,21 @@ struct tss {
 } __attribute__((packed));
 extern struct tss tss;
 
+struct gate {
+	uint16_t low, selector;
+	uint8_t ist, type;
+	uint16_t middle;
+	uint32_t high, zero;
+};
+extern struct gate idt[256];
+
+extern uint8_t user_stack_memory[4096];
+#define USER_STACK ((uint64_t)(uintptr_t)(user_stack_memory + sizeof(user_stack_memory)))
+
+/* Traps go to trap(), ring 3 comes back by INT 80H. */
+void set_up(void);
+void open_apic(void);
+
 void print(const char *text);
 void print_number(uint64_t n);
 /* Ends the guest, saying which line. */

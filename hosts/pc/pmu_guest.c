@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* What a hypervisor asks libvpmu while the guest is out, whatever makes the counters count. */
+#include "pmu_internal.h"
+
+#define MSR_MISC_ENABLE 0x1a0u
+
+const char *pmu_guest_init(struct pc_pmu *p, enum vpmu_mode mode)
+{
+	struct vpmu_vm_config config = {
+		.size = sizeof(config), .mode = mode, .switch_kind = p->config.switch_kind,
+		.policy = p->config.policy,
+	};
+	int e = vpmu_x86_vm_init(&p->vm, &p->machine, &p->config.model, &config);
+
+	if (e)
+		return vpmu_strerror(e);
+	vpmu_vcpu_init(&p->vcpu, &p->vm);
+	return NULL;
+}
+
+static enum pc_answer answer(int outcome)
+{
+	if (outcome == VPMU_HANDLED)
+		return PC_DONE;
+	return outcome == VPMU_NOT_MINE ? PC_NOT_MINE : PC_FAULT;
+}
+
+enum pc_answer pmu_guest_rdmsr(struct pc_pmu *p, uint32_t index, uint64_t *value)
+{
+	enum pc_answer a = answer(vpmu_x86_rdmsr(&p->vcpu, index, value));
+
+	if (a != PC_NOT_MINE || index != MSR_MISC_ENABLE || p->config.model.vendor != VPMU_X86_INTEL)
+		return a;
+	*value = vpmu_x86_misc_enable(&p->vm, pc_misc_enable(p->pc));
+	return PC_DONE;
+}
+
+enum pc_answer pmu_guest_wrmsr(struct pc_pmu *p, uint32_t index, uint64_t value)
+{
+	return answer(vpmu_x86_wrmsr(&p->vcpu, index, value));
+}
+
+enum pc_answer pmu_guest_rdpmc(struct pc_pmu *p, uint32_t index, unsigned int cpl, bool pce,
+	uint64_t *value)
+{
+	/* Where CR0.PE is 0, CPL is too. */
+	struct vpmu_x86_rdpmc r = { .index = index, .cpl = (uint8_t)cpl, .pce = pce,
+		.protected_mode = true };
+	enum pc_answer a = answer(vpmu_x86_rdpmc(&p->vcpu, &r));
+
+	*value = r.value;
+	return a;
+}
+
+void pmu_guest_cpuid(void *context, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+	struct pc_pmu *p = context;
+
+	vpmu_x86_cpuid(&p->vm, leaf, subleaf, regs);
+}
+
+/* The guest's cycles are those that it executes itself: an emulated instruction has none. */
+void pmu_guest_emulated(void *context, bool user, const struct pc_events *e)
+{
+	struct pc_pmu *p = context;
+
+	(void)vpmu_count(&p->vcpu, VPMU_EVENT_INSTRUCTIONS, user, e->instructions);
+	if (e->branches)
+		(void)vpmu_count(&p->vcpu, VPMU_EVENT_BRANCHES, user, e->branches);
+}
+
+void pmu_guest_lvtpc(void *context, uint32_t value)
+{
+	struct pc_pmu *p = context;
+
+	(void)vpmu_vcpu_lvtpc(&p->vcpu, value);
+}
+
+void pmu_guest_pmi(struct pc_pmu *p)
+{
+	if (vpmu_vcpu_pmi(&p->vcpu) != 1)
+		return;
+	if (!pc_pmi(p->pc)) {
+		p->stats.pmis_masked++;
+		return;
+	}
+	p->stats.pmis++;
+	if (vpmu_x86_masks_lvtpc(&p->vm))
+		(void)vpmu_vcpu_lvtpc(&p->vcpu, pc_lvtpc(p->pc));
+}
+
+bool pmu_guest_takes(struct pc_pmu *p, unsigned int why)
+{
+	if (why == PC_EXIT_INTERRUPT && !p->ran)
+		return false;
+	p->stats.exits[why]++;
+	p->exited = true;
+	return true;
+}

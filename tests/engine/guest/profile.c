@@ -1,0 +1,682 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest that profiles itself with whatever PMU CPUID describes, Intel or AMD, and prints what it sees.
+ * Whoever counts for it, the lines are the same; but a line that begins with ~ has cycles, of which
+ * a guest gets none for instructions that a hypervisor executes for it.
+ */
+#include "guest.h"
+
+int main(uint32_t *info);
+
+#define USR 0x10000ull
+#define OS  0x20000ull
+#define INT 0x100000ull
+#define EN  0x400000ull
+#define LVTPC 0x340u
+#define LVT_NMI 0x400u
+#define LVT_VECTOR 0x51u
+#define FIXED 32u
+
+static struct pmu {
+	bool amd, global, pdcm, full_width;
+	unsigned int version, gp, gp_width, fixed, fixed_width;
+	uint32_t selector, counter, stride; /* MSRs */
+	uint32_t ctl, status, reset;
+	uint32_t missing;                   /* architectural events */
+} pmu;
+
+/* ---- Small things ---- */
+
+static void number(const char *name, uint64_t n)
+{
+	print(name);
+	print(" ");
+	print_number(n);
+	print("\n");
+}
+
+static void cpuid(uint32_t leaf, uint32_t r[4])
+{
+	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
+		: "a"(leaf), "c"(0));
+}
+
+/* RDMSR, WRMSR, RDPMC that may fault. True: #GP. */
+static bool rdmsr_faults(uint32_t index, uint64_t *value)
+{
+	uint32_t low = 0, high = 0;
+
+	last.count = 0;
+	__asm__ volatile("lea 1f(%%rip), %%rax\n\tmov %%rax, recover(%%rip)\n\txor %%eax, %%eax\n\t"
+		"rdmsr\n1:" : "=&a"(low), "=&d"(high) : "c"(index) : "memory");
+	recover = 0;
+	*value = low | (uint64_t)high << 32;
+	return last.count;
+}
+
+static bool wrmsr_faults(uint32_t index, uint64_t value)
+{
+	last.count = 0;
+	__asm__ volatile("lea 1f(%%rip), %%r8\n\tmov %%r8, recover(%%rip)\n\twrmsr\n1:"
+		: : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "r8", "memory");
+	recover = 0;
+	return last.count;
+}
+
+static bool rdpmc_faults(uint32_t index, uint64_t *value)
+{
+	uint32_t low = 0, high = 0;
+
+	last.count = 0;
+	__asm__ volatile("lea 1f(%%rip), %%rax\n\tmov %%rax, recover(%%rip)\n\trdpmc\n1:"
+		: "=&a"(low), "=&d"(high) : "c"(index) : "memory");
+	recover = 0;
+	*value = low | (uint64_t)high << 32;
+	return last.count;
+}
+
+/* ---- The PMU ---- */
+
+static void detect_intel(void)
+{
+	uint32_t r[4];
+
+	cpuid(1, r);
+	pmu.pdcm = r[2] >> 15 & 1;
+	cpuid(10, r);
+	pmu.version = r[0] & 0xff;
+	pmu.gp = r[0] >> 8 & 0xff;
+	pmu.gp_width = r[0] >> 16 & 0xff;
+	pmu.missing = r[1] | ~0u << (r[0] >> 24);
+	if (pmu.version >= 2) {
+		pmu.fixed = r[3] & 31;
+		pmu.fixed_width = r[3] >> 5 & 0xff;
+	}
+	pmu.full_width = pmu.pdcm && rdmsr(0x345) >> 13 & 1;
+	pmu.global = pmu.version >= 2;
+	pmu.selector = 0x186;
+	pmu.counter = pmu.full_width ? 0x4c1 : 0xc1;
+	pmu.stride = 1;
+	pmu.ctl = 0x38f;
+	pmu.status = 0x38e;
+	pmu.reset = 0x390;
+}
+
+static void detect_amd(void)
+{
+	uint32_t r[4];
+	bool core;
+
+	cpuid(0x80000001u, r);
+	core = r[2] >> 23 & 1;
+	cpuid(0x80000022u, r);
+	pmu.amd = true;
+	pmu.global = r[0] & 1;
+	pmu.version = pmu.global ? 2 : 1;
+	pmu.gp = pmu.global ? r[1] & 15 : core ? 6 : 4;
+	pmu.gp_width = 48;
+	pmu.selector = core ? 0xc0010200u : 0xc0010000u;
+	pmu.counter = core ? 0xc0010201u : 0xc0010004u;
+	pmu.stride = core ? 2 : 1;
+	pmu.ctl = 0xc0000301u;
+	pmu.status = 0xc0000300u;
+	pmu.reset = 0xc0000302u;
+}
+
+static void identify(void)
+{
+	static const uint32_t leaves[] = { 10, 0x80000001u, 0x80000022u };
+	uint32_t r[4];
+
+	cpuid(0, r);
+	if (r[1] == 0x68747541u)
+		detect_amd();
+	else
+		detect_intel();
+	for (unsigned int i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+		cpuid(leaves[i], r);
+		number("cpuid", leaves[i]);
+		for (unsigned int k = 0; k < 4; k++)
+			number("  ", r[k]);
+	}
+	number("pdcm", pmu.pdcm);
+}
+
+static uint64_t mask_of(unsigned int i)
+{
+	return (1ull << (i < FIXED ? pmu.gp_width : pmu.fixed_width)) - 1;
+}
+
+static uint32_t counter_msr(unsigned int i)
+{
+	return i < FIXED ? pmu.counter + i * pmu.stride : 0x309 + i - FIXED;
+}
+
+static uint64_t counter(unsigned int i)
+{
+	return rdmsr(counter_msr(i));
+}
+
+static void set_counter(unsigned int i, uint64_t value)
+{
+	value &= mask_of(i);
+	/* Without full-width writes 32 bits are taken, and extended by sign. */
+	wrmsr(counter_msr(i), pmu.amd || pmu.full_width || i >= FIXED ? value :
+		value & 0xffffffff);
+}
+
+static void set_fixed(unsigned int i, uint64_t config)
+{
+	uint64_t group = (config & OS ? 1u : 0) | (config & USR ? 2u : 0) | (config & INT ? 8u : 0);
+	unsigned int shift = 4 * (i - FIXED);
+
+	wrmsr(0x38d, (rdmsr(0x38d) & ~(15ull << shift)) | group << shift);
+}
+
+/* Chooses what counter (i) counts; it then waits for start(). */
+static void choose(unsigned int i, uint64_t config)
+{
+	if (i >= FIXED)
+		set_fixed(i, config);
+	else if (pmu.global)
+		wrmsr(pmu.selector + i * pmu.stride, config ? config | EN : 0);
+}
+
+/* With these, one WRMSR starts the counters in `mask` and the same one with 0 stops them. */
+static uint32_t switch_msr(uint64_t mask)
+{
+	unsigned int i = 0;
+
+	while (!(mask >> i & 1))
+		i++;
+	return pmu.global ? pmu.ctl : pmu.selector + i * pmu.stride;
+}
+
+static uint64_t switch_value(uint64_t mask, uint64_t config)
+{
+	return pmu.global ? mask : config | EN;
+}
+
+static uint64_t overflowed(void)
+{
+	uint64_t set = 0;
+
+	if (pmu.global)
+		return rdmsr(pmu.status);
+	/* One that was started negative and is not any more. */
+	for (unsigned int i = 0; i < pmu.gp; i++)
+		if (rdmsr(pmu.selector + i * pmu.stride) & INT &&
+		    !(counter(i) >> (pmu.gp_width - 1)))
+			set |= 1ull << i;
+	return set;
+}
+
+static void ack(uint64_t set)
+{
+	if (pmu.global)
+		wrmsr(pmu.reset, set);
+}
+
+/* ---- Windows: from the start to the stop, with a known number of instructions ---- */
+
+#define WINDOW_EXTRA 5 /* the WRMSR that starts, and four of the stop but its WRMSR */
+#define WINDOW(msr, value, code) \
+	__asm__ volatile("wrmsr\n\tmov %%ecx, %%r8d\n\t" code \
+		"\n\tmov %%r8d, %%ecx\n\txor %%eax, %%eax\n\txor %%edx, %%edx\n\twrmsr" \
+		: : "c"(msr), "a"((uint32_t)(value)), "d"((uint32_t)((uint64_t)(value) >> 32)) \
+		: "rbx", "rsi", "rdi", "r8", "r9", "r10", "memory", "cc")
+
+#define MEASURED(i, config, code) __extension__({ \
+	choose(i, config); \
+	set_counter(i, 0); \
+	WINDOW(switch_msr(1ull << (i)), switch_value(1ull << (i), config), code); \
+	choose(i, 0); \
+	counter(i); })
+
+#define LOOPS 5000u
+#define LOOP_INSTRUCTIONS (1 + 4 * LOOPS)
+#define LOOP "mov $5000, %%ecx\n1:\tnop\n\tnop\n\tdec %%ecx\n\tjnz 1b"
+
+struct event {
+	const char *name;
+	uint16_t code;
+};
+
+static const struct event intel_events[] = {
+	{ "~cycles", 0x003c }, { "instructions", 0x00c0 }, { "~reference", 0x013c },
+	{ "llc-references", 0x4f2e }, { "llc-misses", 0x412e }, { "branches", 0x00c4 },
+	{ "branch-misses", 0x00c5 },
+};
+static const struct event amd_events[] = {
+	{ "~cycles", 0x0076 }, { "instructions", 0x00c0 }, { "branches", 0x00c2 },
+	{ "branch-misses", 0x00c3 },
+};
+#define INSTRUCTIONS_CODE 0xc0u
+
+static uint64_t branches_code(void)
+{
+	return pmu.amd ? 0xc2 : 0xc4;
+}
+
+static void loops(void)
+{
+	const struct event *e = pmu.amd ? amd_events : intel_events;
+	unsigned int n = pmu.amd ? 4 : 7;
+
+	for (unsigned int k = 0; k < n; k++)
+		if (pmu.amd || !(pmu.missing >> k & 1))
+			number(e[k].name, MEASURED(0, e[k].code | OS | USR, LOOP));
+	for (unsigned int i = 0; i < pmu.gp; i++) {
+		EQUAL(MEASURED(i, INSTRUCTIONS_CODE | OS, LOOP), LOOP_INSTRUCTIONS + WINDOW_EXTRA);
+		EQUAL(MEASURED(i, branches_code() | OS, LOOP), LOOPS);
+		EQUAL(MEASURED(i, INSTRUCTIONS_CODE | USR, LOOP), 0);
+	}
+	for (unsigned int i = FIXED; i < FIXED + pmu.fixed && i < FIXED + 3; i++)
+		number(i == FIXED ? "fixed" : "~fixed", MEASURED(i, OS | USR, LOOP));
+	if (pmu.fixed)
+		EQUAL(MEASURED(FIXED, OS, LOOP), LOOP_INSTRUCTIONS + WINDOW_EXTRA);
+	/* Modifiers: never two in a cycle; cycles without one. */
+	number("cmask", MEASURED(0, INSTRUCTIONS_CODE | OS | 2ull << 24, LOOP));
+}
+
+/* What a hypervisor executes for the guest counts like the rest. */
+#define EMULATED "mov $10, %%r9d\n1:\txor %%eax, %%eax\n\tcpuid\n\tmov $0x3fd, %%edx\n\t" \
+	"in %%dx, %%al\n\tmov $0xfee00020, %%eax\n\tmov (%%rax), %%ebx\n\tdec %%r9d\n\tjnz 1b"
+#define EMULATED_INSTRUCTIONS (1 + 10 * 8)
+
+static void emulated(void)
+{
+	EQUAL(MEASURED(0, INSTRUCTIONS_CODE | OS, EMULATED), EMULATED_INSTRUCTIONS + WINDOW_EXTRA);
+	EQUAL(MEASURED(0, branches_code() | OS, EMULATED), 10);
+	EQUAL(MEASURED(pmu.gp - 1, INSTRUCTIONS_CODE | OS,
+		"mov $0x10, %%ecx\n\trdmsr\n\tmov $0x49, %%ecx\n\tmov $1, %%eax\n\txor %%edx, %%edx\n\t"
+		"wrmsr\n\trdtsc"), 7 + WINDOW_EXTRA);
+}
+
+/* All counters at once, by pairs of instructions and branches. */
+static void together(void)
+{
+	uint64_t all = 0;
+
+	if (!pmu.global)
+		return;
+	for (unsigned int i = 0; i < pmu.gp; i++) {
+		choose(i, (i & 1 ? branches_code() : INSTRUCTIONS_CODE) | OS | USR);
+		set_counter(i, 0);
+		all |= 1ull << i;
+	}
+	WINDOW(pmu.ctl, all, LOOP);
+	for (unsigned int i = 0; i < pmu.gp; i++) {
+		EQUAL(counter(i), i & 1 ? LOOPS : LOOP_INSTRUCTIONS + WINDOW_EXTRA);
+		choose(i, 0);
+	}
+}
+
+/* ---- Ring 3 ---- */
+
+extern char user_loop[], user_rdpmc[];
+volatile uint64_t user_value;
+__asm__(
+	".globl user_loop, user_rdpmc\n"
+	"user_loop:\n\tmov $50000, %ecx\n1:\tnop\n\tnop\n\tdec %ecx\n\tjnz 1b\n\tint $0x80\n"
+	"user_rdpmc:\n\txor %ecx, %ecx\n\trdpmc\n\tshl $32, %rdx\n\tor %rdx, %rax\n\t"
+	"mov %rax, user_value(%rip)\n\tint $0x80\n");
+#define USER_LOOPS 50000u
+#define USER_INSTRUCTIONS (2 + 4 * USER_LOOPS)
+
+static void leave(struct frame *f)
+{
+	f->rip = (uint64_t)(uintptr_t)user_return;
+	f->cs = 0x10;
+	f->ss = 0;
+	f->rflags = 2;
+}
+
+static void on_trap(struct frame *f)
+{
+	if (f->cs & 3)
+		leave(f);
+	else
+		failed("unexpected", __LINE__, f->rip);
+}
+
+static void run_user(char *code, uint64_t flags)
+{
+	user((void (*)(void))(uintptr_t)code, USER_STACK, flags);
+}
+
+static uint64_t user_count(unsigned int i, uint64_t config, char *code)
+{
+	choose(i, config);
+	set_counter(i, 0);
+	wrmsr(switch_msr(1ull << i), switch_value(1ull << i, config));
+	run_user(code, 2);
+	wrmsr(switch_msr(1ull << i), 0);
+	choose(i, 0);
+	return counter(i);
+}
+
+static void set_pce(bool on)
+{
+	uint64_t cr4;
+
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	cr4 = on ? cr4 | 0x100 : cr4 & ~0x100ull;
+	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4) : "memory");
+}
+
+static void ring3(void)
+{
+	handler = on_trap;
+	EQUAL(user_count(0, INSTRUCTIONS_CODE | USR, user_loop), USER_INSTRUCTIONS);
+	EQUAL(user_count(pmu.gp - 1, branches_code() | USR, user_loop), USER_LOOPS + 1);
+	number("kernel-around-user", user_count(0, INSTRUCTIONS_CODE | OS, user_loop));
+	if (pmu.fixed)
+		EQUAL(user_count(FIXED, USR, user_loop), USER_INSTRUCTIONS);
+	set_counter(0, 0x1234567);
+	run_user(user_rdpmc, 2);
+	EQUAL(last.vector, 13);
+	set_pce(true);
+	run_user(user_rdpmc, 2);
+	EQUAL(last.vector, 0x80);
+	EQUAL(user_value, 0x1234567);
+	/* XOR and RDPMC itself is not in what it reads. */
+	(void)user_count(0, INSTRUCTIONS_CODE | USR, user_rdpmc);
+	EQUAL(user_value, 1);
+	set_pce(false);
+	handler = 0;
+}
+
+/* ---- Sampling ---- */
+
+static volatile uint64_t samples[64], places, vectors_seen, spurious;
+static uint64_t periods[64];
+static uint32_t lvtpc;
+
+static void rearm(unsigned int i)
+{
+	samples[i]++;
+	set_counter(i, counter(i) - periods[i]);
+}
+
+/* As a kernel does it: all off, what was it, start it again, all on. */
+static void sample(struct frame *f)
+{
+	uint64_t on = 0, set;
+
+	if (f->vector == 0x80) {
+		leave(f);
+		return;
+	}
+	if (pmu.global) {
+		on = rdmsr(pmu.ctl);
+		wrmsr(pmu.ctl, 0);
+	}
+	vectors_seen = f->vector;
+	places = places * 31 + f->rip;
+	set = overflowed();
+	spurious += !set;
+	for (unsigned int i = 0; i < 64; i++)
+		if (set >> i & 1)
+			rearm(i);
+	ack(set);
+	if (!pmu.amd)
+		apic_write(LVTPC, lvtpc);
+	if (f->vector != 2)
+		apic_write(0xb0, 0);
+	if (pmu.global)
+		wrmsr(pmu.ctl, on);
+}
+
+static void arm(unsigned int i, uint64_t config, uint64_t period)
+{
+	periods[i] = period;
+	samples[i] = 0;
+	choose(i, config);
+	set_counter(i, 0 - period);
+}
+
+static void begin_sampling(uint32_t entry)
+{
+	places = vectors_seen = spurious = 0;
+	lvtpc = entry;
+	apic_write(LVTPC, entry);
+	handler = sample;
+	if (pmu.global)
+		ack(rdmsr(pmu.status));
+}
+
+static void end_sampling(void)
+{
+	handler = 0;
+	apic_write(LVTPC, 0x10000);
+}
+
+/* How often a user loop overflows, which is known; by NMI and by vector. */
+static void sampled_user(uint32_t entry, uint64_t period)
+{
+	uint64_t config = INSTRUCTIONS_CODE | USR | INT;
+
+	begin_sampling(entry);
+	arm(0, config, period);
+	wrmsr(switch_msr(1), switch_value(1, config));
+	run_user(user_loop, 0x202);
+	wrmsr(switch_msr(1), 0);
+	EQUAL(samples[0], USER_INSTRUCTIONS / period);
+	EQUAL(counter(0) & mask_of(0), (USER_INSTRUCTIONS % period - period) & mask_of(0));
+	EQUAL(vectors_seen, entry == LVT_NMI ? 2 : entry);
+	EQUAL(spurious, 0);
+	number("places", places);
+	choose(0, 0);
+	end_sampling();
+}
+
+/* Several counters of different periods, some of them overflowing together. */
+static void sampled_together(void)
+{
+	uint64_t all = 0, instructions, branches = 0;
+
+	if (!pmu.global || pmu.gp < 3)
+		return;
+	begin_sampling(LVT_NMI);
+	arm(0, INSTRUCTIONS_CODE | USR | INT, 1000);
+	arm(1, branches_code() | USR | INT, 250);
+	arm(2, INSTRUCTIONS_CODE | USR | INT, 4000);
+	all = 7;
+	if (pmu.fixed) {
+		arm(FIXED, USR | INT, 1999);
+		all |= 1ull << FIXED;
+	}
+	wrmsr(pmu.ctl, all);
+	run_user(user_loop, 2);
+	wrmsr(pmu.ctl, 0);
+	instructions = USER_INSTRUCTIONS;
+	branches = USER_LOOPS + 1;
+	EQUAL(samples[0], instructions / 1000);
+	EQUAL(samples[1], branches / 250);
+	EQUAL(samples[2], instructions / 4000);
+	if (pmu.fixed)
+		EQUAL(samples[FIXED], instructions / 1999);
+	EQUAL(spurious, 0);
+	number("together", places);
+	for (unsigned int i = 0; i < 3; i++)
+		choose(i, 0);
+	if (pmu.fixed)
+		choose(FIXED, 0);
+	end_sampling();
+}
+
+/* Ring 0 sampled too, but for the handler; with instructions that a hypervisor emulates. */
+static void sampled_kernel(void)
+{
+	uint64_t config = INSTRUCTIONS_CODE | OS | USR | INT;
+
+	if (!pmu.global)
+		return;
+	begin_sampling(LVT_NMI);
+	arm(0, config, 97);
+	WINDOW(switch_msr(1), switch_value(1, config), "mov $30, %%r10d\n2:\t" EMULATED
+		"\n\tdec %%r10d\n\tjnz 2b");
+	number("kernel-samples", samples[0]);
+	number("kernel-places", places);
+	number("kernel-rest", counter(0));
+	EQUAL(spurious, 0);
+	choose(0, 0);
+	end_sampling();
+}
+
+/* Masked: nothing comes, and nothing later; the status stays. */
+static void masked(void)
+{
+	uint64_t config = INSTRUCTIONS_CODE | OS | INT;
+
+	begin_sampling(0x10000 | LVT_NMI);
+	arm(0, config, 100);
+	WINDOW(switch_msr(1), switch_value(1, config), LOOP);
+	EQUAL(samples[0], 0);
+	apic_write(LVTPC, LVT_NMI);
+	__asm__ volatile("nop\n\tnop");
+	EQUAL(samples[0], 0);
+	EQUAL(vectors_seen, 0);
+	EQUAL(counter(0), LOOP_INSTRUCTIONS + WINDOW_EXTRA - 100);
+	if (pmu.global) {
+		EQUAL(rdmsr(pmu.status) & 1, 1);
+		ack(1);
+		EQUAL(rdmsr(pmu.status) & 1, 0);
+	}
+	choose(0, 0);
+	end_sampling();
+}
+
+/* HLT is the instruction that overflows, and what it causes wakes the CPU. */
+static void halt(void)
+{
+	uint64_t config = INSTRUCTIONS_CODE | OS | INT, cycles, start;
+
+	begin_sampling(LVT_NMI);
+	arm(0, config, 3);
+	WINDOW(switch_msr(1), switch_value(1, config), "hlt");
+	number("halt-nmi", samples[0]);
+	CHECK(samples[0] >= 1);
+	end_sampling();
+	begin_sampling(LVT_VECTOR);
+	arm(0, config, 4);
+	WINDOW(switch_msr(1), switch_value(1, config), "sti\n\thlt\n\tcli");
+	number("halt-vector", samples[0]);
+	EQUAL(vectors_seen, LVT_VECTOR);
+	choose(0, 0);
+	end_sampling();
+	/* Time passes in HLT, cycles do not. */
+	handler = sample;
+	apic_write(0x3e0, 0xb);
+	apic_write(0x320, LVT_VECTOR);
+	start = rdtsc();
+	apic_write(0x380, 1000000);
+	cycles = MEASURED(0, (pmu.amd ? 0x76 : 0x3c) | OS, "sti\n\thlt\n\tcli");
+	CHECK(rdtsc() - start >= 1000000);
+	CHECK(cycles < 2000);
+	number("~halt", cycles);
+	apic_write(0x320, 0x10000);
+	end_sampling();
+}
+
+/* ---- RDPMC and every register ---- */
+
+static void rdpmc_all(void)
+{
+	static const uint32_t bases[] = { 0, 0x40000000u, 0x20000000u, 0x80000000u, 0x10000u };
+	uint64_t value;
+
+	for (unsigned int i = 0; i < pmu.gp; i++)
+		set_counter(i, 0x1000 + i);
+	for (unsigned int i = FIXED; i < FIXED + pmu.fixed; i++)
+		set_counter(i, 0x1000 + i);
+	for (unsigned int b = 0; b < 5; b++) {
+		for (uint32_t i = 0; i < 16; i++) {
+			if (rdpmc_faults(bases[b] + i, &value))
+				continue;
+			number("rdpmc", bases[b] + i);
+			number("  ", value);
+		}
+	}
+	EQUAL(MEASURED(0, INSTRUCTIONS_CODE | OS, "mov $1000, %%r9d\n\txor %%ecx, %%ecx\n1:\trdpmc\n\t"
+		"dec %%r9d\n\tjnz 1b\n\tmov %%rax, user_value(%%rip)"), 3 + 3000 + WINDOW_EXTRA);
+	number("rdpmc-last", user_value);
+}
+
+/* Bits that a machine with SVM keeps, and a guest without it does not have: GuestOnly, HostOnly. */
+static uint64_t virtualisation(uint32_t index)
+{
+	return pmu.amd && index >= 0xc0010000u ? 3ull << 40 : 0;
+}
+
+/* One register: what it reads, which single bits fault when written, which are kept. */
+static void examine(uint32_t index)
+{
+	uint64_t value, now, faults = 0, kept = 0;
+
+	print("msr ");
+	print_number(index);
+	if (rdmsr_faults(index, &value)) {
+		print(" faults");
+	} else {
+		print(" ");
+		print_number(value);
+	}
+	for (unsigned int bit = 0; bit < 64; bit++) {
+		uint64_t one = index == 0x1a0 ? value ^ 1ull << bit : 1ull << bit;
+
+		faults |= (uint64_t)wrmsr_faults(index, one) << bit;
+		if (!rdmsr_faults(index, &now))
+			kept |= now & 1ull << bit;
+		(void)wrmsr_faults(index, index == 0x1a0 ? value : 0);
+	}
+	number(" faults", faults);
+	number("  kept", kept & ~virtualisation(index));
+}
+
+static void registers(void)
+{
+	static const struct {
+		uint32_t first, last;
+	} ranges[] = {
+		{ 0xc0, 0xca }, { 0x186, 0x18f }, { 0x1a0, 0x1a0 }, { 0x1d9, 0x1d9 },
+		{ 0x309, 0x30d }, { 0x329, 0x329 }, { 0x345, 0x345 }, { 0x38d, 0x393 },
+		{ 0x3f1, 0x3f2 }, { 0x4c0, 0x4ca }, { 0x600, 0x600 },
+		{ 0xc0000300u, 0xc0000304u }, { 0xc0010000u, 0xc0010008u },
+		{ 0xc0010200u, 0xc001020cu },
+	};
+
+	if (pmu.global)
+		wrmsr(pmu.ctl, 0);
+	for (unsigned int r = 0; r < sizeof(ranges) / sizeof(ranges[0]); r++)
+		for (uint32_t i = ranges[r].first; i <= ranges[r].last; i++)
+			examine(i);
+	if (pmu.global)
+		ack(rdmsr(pmu.status));
+}
+
+int main(uint32_t *info)
+{
+	(void)info;
+	set_up();
+	open_apic();
+	identify();
+	registers();
+	if (!pmu.version || !pmu.gp)
+		return 0;
+	loops();
+	emulated();
+	together();
+	ring3();
+	sampled_user(LVT_NMI, 1000);
+	sampled_user(LVT_VECTOR, 997);
+	sampled_user(LVT_NMI, 1);
+	sampled_together();
+	sampled_kernel();
+	masked();
+	halt();
+	rdpmc_all();
+	print("done\n");
+	return 0;
+}
