@@ -475,45 +475,72 @@ int vpmu_x86_model_of(const struct vpmu_machine *machine, struct vpmu_x86_model 
 	return model_is_valid(model) ? 0 : VPMU_ERR_UNSUPPORTED;
 }
 
-static bool can_count(struct vpmu_source *source, enum vpmu_x86_vendor vendor, uint16_t code)
+/* Can (source) count what (policy) lets a general-purpose counter count? */
+static bool can_count(struct vpmu_source *source, const struct vpmu_policy *policy,
+		      const struct vpmu_x86_model *m, uint16_t code)
 {
 	const struct vpmu_event event = {
-		.selector = code, .meaning = vpmu_x86_meaning(vendor, code),
+		.selector = code, .meaning = vpmu_x86_meaning(m->vendor, code),
 		.user = true, .kernel = true,
 	};
 
-	return source->ops->supports(source, &event);
+	if (filter_denies(m, policy, 0, code))
+		return false;
+	return !source || source->ops->supports(source, &event);
 }
 
-static int limit_amd(struct vpmu_source *source)
+static int limit_amd(const struct vpmu_x86_model *m, struct vpmu_source *source,
+		     const struct vpmu_policy *policy)
 {
 	static const uint16_t expected[] = { 0x76, 0xC0, 0xC2, 0xC3 };
 
 	for (unsigned int i = 0; i < 4; i++) {
-		if (!can_count(source, VPMU_X86_AMD, expected[i]))
+		if (!can_count(source, policy, m, expected[i]))
 			return VPMU_ERR_UNSUPPORTED;
 	}
 	return 0;
 }
 
-int vpmu_x86_model_limit(struct vpmu_x86_model *model, struct vpmu_source *source)
+/* A fixed counter is not subject to the policy's list of events, only to its bitmap. */
+static bool can_count_fixed(struct vpmu_source *source, const struct vpmu_policy *policy,
+			    const struct vpmu_x86_model *m, unsigned int i)
 {
-	uint8_t countable = 0;
+	uint16_t code = vpmu_x86_event_code(vpmu_x86_fixed_event(i));
+
+	return !filter_denies(m, policy, VPMU_X86_FIXED + i, 0) && can_count(source, NULL, m, code);
+}
+
+#define ENOUGH (VPMU_BIT(VPMU_X86_INSTRUCTIONS) | VPMU_BIT(VPMU_X86_CYCLES))
+
+static int limit_intel(struct vpmu_x86_model *m, struct vpmu_source *source,
+		       const struct vpmu_policy *policy)
+{
+	uint64_t countable = 0;
 	uint8_t fixed = 0;
 
+	for (unsigned int e = 0; e < VPMU_X86_EVENTS; e++) {
+		if (can_count(source, policy, m, vpmu_x86_event_code((enum vpmu_x86_event)e)))
+			countable |= VPMU_BIT(e);
+	}
+	while (fixed < m->fixed && can_count_fixed(source, policy, m, fixed))
+		fixed++;
+	if (!(countable & ENOUGH) && !fixed)
+		return VPMU_ERR_UNSUPPORTED;
+	m->events_missing |= (uint8_t)(~countable & (VPMU_BIT(m->events_length) - 1));
+	m->fixed = fixed;
+	if (!fixed)
+		m->fixed_width = 0;
+	return 0;
+}
+
+int vpmu_x86_model_limit(struct vpmu_x86_model *model, struct vpmu_source *source,
+			 const struct vpmu_policy *policy)
+{
+	if (!x86_takes(policy))
+		return VPMU_ERR_PARAM;
 	if (!model->version)
 		return 0;
 	if (model->vendor == VPMU_X86_AMD)
-		return limit_amd(source);
-	for (unsigned int e = 0; e < VPMU_X86_EVENTS; e++) {
-		if (can_count(source, VPMU_X86_INTEL, vpmu_x86_event_code((enum vpmu_x86_event)e)))
-			countable |= (uint8_t)VPMU_BIT(e);
-	}
-	if (!(countable & (VPMU_BIT(VPMU_X86_INSTRUCTIONS) | VPMU_BIT(VPMU_X86_CYCLES))))
-		return VPMU_ERR_UNSUPPORTED;
-	while (fixed < model->fixed && countable & VPMU_BIT(vpmu_x86_fixed_event(fixed)))
-		fixed++;
-	model->events_missing |= (uint8_t)(~countable & (VPMU_BIT(model->events_length) - 1));
-	model->fixed = fixed;
-	return 0;
+		return limit_amd(model, source, policy);
+	return limit_intel(model, source, policy);
 }

@@ -105,7 +105,7 @@ const char *pmu_emulated_init(struct pc_pmu *p)
 	if (!p->config.caches)
 		p->source.meanings &= ~LLC;
 	if (p->config.model.version) {
-		e = vpmu_x86_model_limit(&p->config.model, &p->source.source);
+		e = vpmu_x86_model_limit(&p->config.model, &p->source.source, NULL);
 		if (e)
 			return vpmu_strerror(e);
 	}

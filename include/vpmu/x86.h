@@ -70,14 +70,15 @@ struct vpmu_x86_model {
 VPMU_API int vpmu_x86_model_of(const struct vpmu_machine *machine, struct vpmu_x86_model *model);
 
 /*
- * vpmu_x86_model_limit() - takes out of (model) what (source) cannot count, so that an emulated guest is not
- * offered a counter that stands still (V12). Intel: events become unavailable, fixed counters from the
- * first uncountable one on disappear. AMD cannot say that an event is missing.
- * returns: 0; VPMU_ERR_UNSUPPORTED: AMD, and (source) lacks cycles, instructions, branches or branch
- * misses; or Intel without instructions and cycles: give the guest no PMU.
- * Context: [init].
+ * vpmu_x86_model_limit() - takes out of (model) what (source) cannot count, or NULL, and what (policy) denies,
+ * or NULL, so that a guest is not offered what stands still (V12). Intel: events become unavailable, fixed
+ * counters from the first such one on disappear. AMD cannot say that an event is missing.
+ * returns: 0; VPMU_ERR_UNSUPPORTED: AMD without cycles, instructions, branches or branch misses, or Intel
+ * without instructions and cycles: give the guest no PMU; VPMU_ERR_PARAM: (policy) is no x86 policy.
+ * (model) is not changed by an error. Context: [init].
  */
-VPMU_API int vpmu_x86_model_limit(struct vpmu_x86_model *model, struct vpmu_source *source);
+VPMU_API int vpmu_x86_model_limit(struct vpmu_x86_model *model, struct vpmu_source *source,
+				  const struct vpmu_policy *policy);
 
 /*
  * vpmu_x86_vm_init() - a VM with the PMU (model), which must outlive it.

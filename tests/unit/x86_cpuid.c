@@ -317,7 +317,7 @@ static void a_source_limits_intel(void **state)
 		source.lacks = 0;
 		for (unsigned int e = 0; e < 8; e++)
 			source.lacks |= lacks >> e & 1 ? BIT(architectural[e]) : 0;
-		assert_int_equal(vpmu_x86_model_limit(&limited, &source.source),
+		assert_int_equal(vpmu_x86_model_limit(&limited, &source.source, NULL),
 				 none ? VPMU_ERR_UNSUPPORTED : 0);
 		if (none || !m->version)
 			continue;
@@ -325,6 +325,31 @@ static void a_source_limits_intel(void **state)
 		assert_int_equal(limited.events_missing,
 				 m->events_missing | (lacks & (BIT(m->events_length) - 1)));
 		guest_init(&g, &limited, NULL);
+	}
+}
+
+/* So does a policy: its list for events, its bitmap alone for fixed counters. */
+static void a_policy_limits(void **state)
+{
+	struct vpmu_x86_filter filter = {
+		.deny = true, .count = 1, .fixed_bitmap = 2,
+		.entry = { { .event = 0xC0, .mask = 0xFF, .match = 0 } },
+	};
+	const struct vpmu_policy policy = { .x86 = &filter };
+	const struct vpmu_policy arm = { .allow_listed = true };
+
+	(void)state;
+	FOR_EACH_MODEL(m) {
+		struct vpmu_x86_model limited = *m;
+		int none = !is_intel(m) && m->version ? VPMU_ERR_UNSUPPORTED : 0;
+
+		assert_int_equal(vpmu_x86_model_limit(&limited, NULL, &policy), none);
+		if (none || !m->version)
+			continue;
+		assert_int_equal(limited.fixed, m->fixed ? 1 : 0);
+		assert_int_equal(limited.events_missing,
+				 m->events_missing | (2 & (BIT(m->events_length) - 1)));
+		assert_int_equal(vpmu_x86_model_limit(&limited, NULL, &arm), VPMU_ERR_PARAM);
 	}
 }
 
@@ -347,7 +372,7 @@ static void a_source_limits_amd(void **state)
 			bool none = lacks & expected && m->version;
 
 			source.lacks = lacks;
-			assert_int_equal(vpmu_x86_model_limit(&limited, &source.source),
+			assert_int_equal(vpmu_x86_model_limit(&limited, &source.source, NULL),
 					 none ? VPMU_ERR_UNSUPPORTED : 0);
 			assert_true(same_model(&limited, m));
 		}
@@ -511,6 +536,7 @@ int main(void)
 		cmocka_unit_test(who_masks_lvtpc),
 		cmocka_unit_test(models_are_checked),
 		cmocka_unit_test(a_source_limits_intel),
+		cmocka_unit_test(a_policy_limits),
 		cmocka_unit_test(a_source_limits_amd),
 		cmocka_unit_test(models_of_machines),
 		cmocka_unit_test(what_mediated_needs),
