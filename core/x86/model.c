@@ -217,6 +217,9 @@ static bool same_widths(const struct vpmu_x86_model *m, uint64_t identity)
 /* A counter of another width would overflow elsewhere; one that cannot be set could not be switched. */
 static bool x86_fits(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
 {
+	/* Of a guest without a PMU nothing ever gets there. */
+	if (!vm->counters)
+		return true;
 	return caps->boundary != VPMU_BOUNDARY_NONE && caps->status_set && caps->exact_writes &&
 	       caps->version >= vpmu_x86_model(vm)->version &&
 	       same_widths(vpmu_x86_model(vm), caps->identity[0]);

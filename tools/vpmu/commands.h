@@ -4,5 +4,6 @@
 #define VPMU_TOOLS_COMMANDS_H
 
 int vpmu_run(int argc, char **argv);
+int vpmu_play(int argc, char **argv);
 
 #endif /* VPMU_TOOLS_COMMANDS_H */

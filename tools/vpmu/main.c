@@ -14,6 +14,7 @@ struct command {
 
 static const struct command commands[] = {
 	{ "run", vpmu_run, "run a guest under the EL2 monitor in QEMU" },
+	{ "play", vpmu_play, "play PMU scenarios on software PMUs" },
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
