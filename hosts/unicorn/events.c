@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#define BLOCK 16u /* lines that a miss brings in at most */
 #define LINE 6
 #define CYCLES_MISPREDICTED 14u
 #define CYCLES_LLC_HIT 12u
@@ -60,8 +61,12 @@ void caches_access(struct caches *c, uint64_t address, struct pc_events *e)
 	if (touch(c->l1[line % L1_SETS], L1_WAYS, line + 1))
 		return;
 	e->llc_references++;
-	if (!touch(c->llc[line % LLC_SETS], LLC_WAYS, line + 1))
-		e->llc_misses++;
+	if (touch(c->llc[line % LLC_SETS], LLC_WAYS, line + 1))
+		return;
+	e->llc_misses++;
+	/* The prefetcher takes streams to go upwards. */
+	while (++line % BLOCK)
+		(void)touch(c->llc[line % LLC_SETS], LLC_WAYS, line + 1);
 }
 
 static void forget(uint64_t *ways, unsigned int count, uint64_t tag)

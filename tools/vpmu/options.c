@@ -12,8 +12,14 @@
 /* With less, QEMU puts its device tree elsewhere: see image.c. */
 #define MEMORY_MIN (256 * MIB)
 #define MEMORY_MAX (255ull * 1024 * MIB)
+/* What the PC takes, see hosts/pc/pc.h. */
+#define PC_MEMORY_MIN (2 * MIB)
+#define PC_MEMORY_MAX (3ull * 1024 * MIB)
+
+#define ANY_ARCH (ARCH_ARM64 | ARCH_X86)
 
 struct option_row {
+	unsigned int archs; /* enum arch, those that have it */
 	const char *name;
 	const char *value; /* what the value is called, NULL: the option takes none */
 	void (*apply)(struct run_options *options, const char *value);
@@ -38,21 +44,29 @@ static uint64_t number_between(const char *option, const char *value, uint64_t l
 
 static void set_arch(struct run_options *o, const char *value)
 {
+	if (!strcmp(value, "arm64"))
+		o->arch = ARCH_ARM64;
+	else if (!strcmp(value, "x86"))
+		o->arch = ARCH_X86;
+	else
+		bad("--arch", value, "arm64 or x86");
+}
+
+static void set_engine(struct run_options *o, const char *value)
+{
 	(void)o; /* there is one so far */
-	if (strcmp(value, "arm64") != 0)
-		bad("--arch", value, "arm64, the only architecture so far");
+	if (strcmp(value, "unicorn") != 0)
+		bad("--engine", value, "unicorn, the only engine so far");
 }
 
 static void set_mode(struct run_options *o, const char *value)
 {
-	if (!strcmp(value, "monitor"))
-		o->mode = MODE_MONITOR;
-	else if (!strcmp(value, "bare"))
-		o->mode = MODE_BARE;
-	else if (!strcmp(value, "bare-el2"))
-		o->mode = MODE_BARE_EL2;
-	else
-		bad("--mode", value, "monitor, bare or bare-el2");
+	o->mode_name = value;
+}
+
+static void set_pmu(struct run_options *o, const char *value)
+{
+	o->pmu = value;
 }
 
 static void set_cpu(struct run_options *o, const char *value)
@@ -67,7 +81,12 @@ static void set_cpu_count(struct run_options *o, const char *value)
 
 static void set_memory(struct run_options *o, const char *value)
 {
-	char *digits = text("%s", value);
+	o->memory_text = value;
+}
+
+static void resolve_memory(struct run_options *o, uint64_t low, uint64_t high)
+{
+	char *digits = text("%s", o->memory_text);
 	size_t length = strlen(digits);
 	char unit = length > 0 ? (char)toupper((unsigned char)digits[length - 1]) : '\0';
 	uint64_t n, scale = unit == 'G' ? 1024ull * MIB : MIB;
@@ -75,10 +94,11 @@ static void set_memory(struct run_options *o, const char *value)
 	if (unit == 'G' || unit == 'M')
 		digits[length - 1] = '\0';
 	if (!parse_number(digits, &n) || n > MEMORY_MAX / MIB)
-		bad("--memory", value, "a size such as 512M or 2G");
+		bad("--memory", o->memory_text, "a size such as 512M or 2G");
 	o->memory = n * scale;
-	if (o->memory < MEMORY_MIN || o->memory > MEMORY_MAX)
-		die(EXIT_USAGE, "--memory: %s is not between 256M and 255G", value);
+	if (o->memory < low || o->memory > high)
+		die(EXIT_USAGE, "--memory: %s is not between %lluM and %lluG", o->memory_text,
+		    (unsigned long long)(low / MIB), (unsigned long long)(high / MIB / 1024));
 }
 
 /* An event number of 16 bits, decimal or 0x...; no other base, and no leading zero. */
@@ -133,13 +153,31 @@ static void set_switch(struct run_options *o, const char *value)
 {
 	if (strcmp(value, "lazy") != 0 && strcmp(value, "eager") != 0)
 		bad("--switch", value, "lazy or eager");
+	o->switch_name = value;
 	args_add(&o->words, text("switch=%s", value));
 }
 
 static void set_stats(struct run_options *o, const char *value)
 {
 	(void)value;
+	o->x86.stats = true;
 	args_add(&o->words, "stats");
+}
+
+static void set_limit(struct run_options *o, const char *value)
+{
+	o->x86.limit = number_between("--limit", value, 1, UINT64_MAX);
+}
+
+static void set_caches(struct run_options *o, const char *value)
+{
+	(void)value;
+	o->x86.caches = true;
+}
+
+static void set_skid(struct run_options *o, const char *value)
+{
+	o->x86.skid = (unsigned int)number_between("--skid", value, 0, X86_SKID_MAX);
 }
 
 static void set_kernel(struct run_options *o, const char *value)
@@ -213,51 +251,69 @@ static void set_dry_run(struct run_options *o, const char *value)
 }
 
 static const struct option_row rows[] = {
-	{ "--arch", "ARCH", set_arch, "the guest's architecture: arm64" },
-	{ "--cpu", "MODEL", set_cpu, "QEMU's CPU model (default: max, without SVE and SME)" },
-	{ "--smp", "N", set_cpu_count, "CPUs, 1 to 4 (default: 1)" },
-	{ "--memory", "SIZE", set_memory, "memory, e.g. 512M or 2G (default: 1G)" },
-	{ "--policy", "POLICY", add_policy, "allow:LIST or deny:LIST of event numbers; repeatable" },
-	{ "--switch", "KIND", set_switch, "world switch: lazy (default) or eager" },
-	{ "--kernel", "FILE", set_kernel, "an arm64 Image (default: a Debian kernel)" },
-	{ "--initrd", "FILE", set_initrd, "its initial ramdisk" },
-	{ "--append", "STR", set_append, "more words for the guest's command line" },
-	{ "--stats", NULL, set_stats, "the monitor prints its statistics at the end" },
-	{ "--no-icount", NULL, clear_icount, "real time instead of counted instructions" },
-	{ "--timeout", "S", set_timeout, "end the guest after S seconds of host time, status 124" },
-	{ "--interactive", NULL, set_interactive, "^C goes to the guest; ^A x ends the run" },
-	{ "--qemu", "PATH", set_qemu, "the qemu-system-aarch64 to use" },
-	{ "--monitor", "FILE", set_monitor, "the monitor's image" },
-	{ "--monitor-word", "WORD", add_monitor_word, "a word for the monitor's command line" },
-	{ "--mode", "MODE", set_mode, "monitor (default); bare: the same guest without it" },
-	{ "--semihosting", NULL, set_semihosting, "semihosting; the guest can reach host files" },
-	{ "--testdev", NULL, set_testdev, "a virtio console whose packets end the guest" },
-	{ "--qemu-arg", "ARG", add_qemu_arg, "one more argument for QEMU; repeatable" },
-	{ "--dry-run", NULL, set_dry_run, "print QEMU's command line and do nothing" },
+	{ ANY_ARCH, "--arch", "ARCH", set_arch, "the guest's architecture: arm64 (default) or x86" },
+	{ ANY_ARCH, "--mode", "MODE", set_mode, "who counts for the guest, see below" },
+	{ ANY_ARCH, "--memory", "SIZE", set_memory, "memory, e.g. 512M or 2G (default: 1G; x86: 256M)" },
+	{ ANY_ARCH, "--policy", "POLICY", add_policy, "allow:LIST or deny:LIST of event numbers; repeatable" },
+	{ ANY_ARCH, "--switch", "KIND", set_switch, "world switch: lazy (default) or eager" },
+	{ ANY_ARCH, "--stats", NULL, set_stats, "print statistics at the end" },
+	{ ANY_ARCH, "--timeout", "S", set_timeout, "end the guest after S seconds of host time, status 124" },
+	{ ARCH_ARM64, "--cpu", "MODEL", set_cpu, "QEMU's CPU model (default: max, without SVE and SME)" },
+	{ ARCH_ARM64, "--smp", "N", set_cpu_count, "CPUs, 1 to 4 (default: 1)" },
+	{ ARCH_ARM64, "--kernel", "FILE", set_kernel, "an arm64 Image (default: a Debian kernel)" },
+	{ ARCH_ARM64, "--initrd", "FILE", set_initrd, "its initial ramdisk" },
+	{ ARCH_ARM64, "--append", "STR", set_append, "more words for the guest's command line" },
+	{ ARCH_ARM64, "--no-icount", NULL, clear_icount, "real time instead of counted instructions" },
+	{ ARCH_ARM64, "--interactive", NULL, set_interactive, "^C goes to the guest; ^A x ends the run" },
+	{ ARCH_ARM64, "--qemu", "PATH", set_qemu, "the qemu-system-aarch64 to use" },
+	{ ARCH_ARM64, "--monitor", "FILE", set_monitor, "the monitor's image" },
+	{ ARCH_ARM64, "--monitor-word", "WORD", add_monitor_word, "a word for the monitor's command line" },
+	{ ARCH_ARM64, "--semihosting", NULL, set_semihosting, "semihosting; the guest can reach host files" },
+	{ ARCH_ARM64, "--testdev", NULL, set_testdev, "a virtio console whose packets end the guest" },
+	{ ARCH_ARM64, "--qemu-arg", "ARG", add_qemu_arg, "one more argument for QEMU; repeatable" },
+	{ ARCH_ARM64, "--dry-run", NULL, set_dry_run, "print QEMU's command line and do nothing" },
+	{ ARCH_X86, "--engine", "ENGINE", set_engine, "what executes the guest: unicorn (default)" },
+	{ ARCH_X86, "--pmu", "PMU", set_pmu, "the PMU: intel:v=2,gp=8,fixed=3 (default), amd:v2 ..." },
+	{ ARCH_X86, "--limit", "N", set_limit, "end the guest after N instructions, status 124" },
+	{ ARCH_X86, "--caches", NULL, set_caches, "model the last-level cache, and count its events" },
+	{ ARCH_X86, "--skid", "N", set_skid, "overflows are seen N instructions late, up to 64" },
 };
 
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
+_Static_assert(ROW_COUNT <= 64, "rows_used");
+
+static void print_rows(FILE *to, unsigned int archs)
+{
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		if (rows[i].archs == archs)
+			fprintf(to, "  %-14s %-6s  %s\n", rows[i].name,
+				rows[i].value ? rows[i].value : "", rows[i].help);
+}
 
 static void usage(FILE *to)
 {
-	fputs("usage: vpmu run [OPTION...]\n\n"
-	      "Runs a guest under the EL2 monitor in QEMU; by default a Debian kernel that\n"
-	      "profiles itself. The exit status is the guest's verdict.\n\n",
+	fputs("usage: vpmu run [OPTION...]\n"
+	      "       vpmu run --arch x86 [OPTION...] GUEST [ARGUMENT...]\n\n"
+	      "arm64: runs a guest under the EL2 monitor in QEMU, by default a Debian kernel that\n"
+	      "profiles itself. x86: runs GUEST, a multiboot or PVH image, on a PC in software.\n"
+	      "The exit status is the guest's verdict.\n\n",
 	      to);
-	for (size_t i = 0; i < ROW_COUNT; i++)
-		fprintf(to, "  %-14s %-6s  %s\n", rows[i].name, rows[i].value ? rows[i].value : "",
-			rows[i].help);
-	fputs("  -h, --help             this text\n", to);
+	print_rows(to, ANY_ARCH);
+	fputs("  -h, --help             this text\n"
+	      "arm64, MODE monitor (default), bare, bare-el2:\n", to);
+	print_rows(to, ARCH_ARM64);
+	fputs("x86, MODE mediated (default), emulated, bare:\n", to);
+	print_rows(to, ARCH_X86);
 }
 
 /* The row of (word), which is an option's name or NAME=VALUE. */
-static const struct option_row *find_row(const char *word)
+static size_t find_row(const char *word)
 {
 	size_t length = strcspn(word, "=");
 
 	for (size_t i = 0; i < ROW_COUNT; i++)
 		if (strlen(rows[i].name) == length && !strncmp(rows[i].name, word, length))
-			return &rows[i];
+			return i;
 	die(EXIT_USAGE, "no option is named '%.*s'; 'vpmu run --help' lists them", (int)length,
 	    word);
 }
@@ -265,9 +321,11 @@ static const struct option_row *find_row(const char *word)
 /* The option at argv[i]; the answer is the index of the last word it used. */
 static int parse_one(struct run_options *options, int argc, char **argv, int i)
 {
-	const struct option_row *row = find_row(argv[i]);
+	size_t n = find_row(argv[i]);
+	const struct option_row *row = &rows[n];
 	const char *value = strchr(argv[i], '=');
 
+	options->rows_used |= 1ull << n;
 	if (!row->value) {
 		if (value)
 			die(EXIT_USAGE, "%s takes no value", row->name);
@@ -284,8 +342,45 @@ static int parse_one(struct run_options *options, int argc, char **argv, int i)
 	return i + 1;
 }
 
-static void check_together(const struct run_options *o)
+/* ---- What all options together mean ---- */
+
+static const struct mode_row {
+	enum arch arch;
+	const char *name;
+	enum mode mode;
+} modes[] = {
+	/* The first of an architecture is its default. */
+	{ ARCH_ARM64, "monitor", MODE_MONITOR },
+	{ ARCH_ARM64, "bare", MODE_BARE },
+	{ ARCH_ARM64, "bare-el2", MODE_BARE_EL2 },
+	{ ARCH_X86, "mediated", MODE_MEDIATED },
+	{ ARCH_X86, "emulated", MODE_EMULATED },
+	{ ARCH_X86, "bare", MODE_BARE },
+};
+
+static enum mode find_mode(const struct run_options *o)
 {
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (modes[i].arch == o->arch &&
+		    (!o->mode_name || !strcmp(modes[i].name, o->mode_name)))
+			return modes[i].mode;
+	bad("--mode", o->mode_name, o->arch == ARCH_X86 ? "mediated, emulated or bare"
+							: "monitor, bare or bare-el2");
+}
+
+static void check_arch(const struct run_options *o)
+{
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		if (o->rows_used >> i & 1 && !(rows[i].archs & o->arch))
+			die(EXIT_USAGE, "%s is for --arch %s", rows[i].name,
+			    rows[i].archs & ARCH_X86 ? "x86" : "arm64");
+}
+
+static void check_arm64(const struct run_options *o)
+{
+	if (o->x86.guest)
+		die(EXIT_USAGE, "'%s' is not an option; arm64 takes its guest by --kernel",
+		    o->x86.guest);
 	if (o->mode != MODE_MONITOR && o->words.count > 0)
 		die(EXIT_USAGE, "'%s' is for the monitor, which --mode bare leaves out",
 		    o->words.list[0]);
@@ -293,22 +388,57 @@ static void check_together(const struct run_options *o)
 		die(EXIT_USAGE, "--monitor and --mode bare exclude each other");
 }
 
+static void check_x86(const struct run_options *o)
+{
+	if (!o->x86.guest)
+		die(EXIT_USAGE, "--arch x86 needs a guest: a multiboot or PVH image");
+	if (o->mode == MODE_BARE && o->policy)
+		die(EXIT_USAGE, "--policy is libvpmu's, which --mode bare leaves out");
+	if (o->mode != MODE_MEDIATED && o->switch_name)
+		die(EXIT_USAGE, "--switch is for --mode mediated");
+	if (o->mode == MODE_EMULATED && o->x86.skid)
+		die(EXIT_USAGE, "--skid is the physical PMU's, which --mode emulated does not use");
+}
+
+static void resolve(struct run_options *o)
+{
+	check_arch(o);
+	o->mode = find_mode(o);
+	if (!o->memory_text)
+		o->memory_text = o->arch == ARCH_X86 ? "256M" : "1G";
+	if (o->arch == ARCH_ARM64) {
+		resolve_memory(o, MEMORY_MIN, MEMORY_MAX);
+		if (o->policy)
+			args_add(&o->words, text("policy=%s", o->policy));
+		check_arm64(o);
+		return;
+	}
+	resolve_memory(o, PC_MEMORY_MIN, PC_MEMORY_MAX);
+	check_x86(o);
+	x86_parse_pmu(&o->x86, o->pmu ? o->pmu : "intel");
+}
+
 void parse_run_options(struct run_options *options, int argc, char **argv)
 {
 	*options = (struct run_options){
+		.arch = ARCH_ARM64,
 		.cpu = "max",
 		.cpu_count = 1,
-		.memory = 1024ull * MIB,
 		.icount = true,
+		.x86 = { .limit = UINT64_MAX },
 	};
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) {
 			usage(stdout);
 			exit(0);
 		}
+		if (argv[i][0] != '-') {
+			options->x86.guest = argv[i];
+			options->x86.arguments = argv + i + 1;
+			options->x86.argument_count = argc - i - 1;
+			break;
+		}
 		i = parse_one(options, argc, argv, i);
 	}
-	if (options->policy)
-		args_add(&options->words, text("policy=%s", options->policy));
-	check_together(options);
+	resolve(options);
 }

@@ -4,14 +4,23 @@
 #define VPMU_TOOLS_OPTIONS_H
 
 #include "common.h"
+#include "x86.h"
+
+enum arch {
+	ARCH_ARM64 = 1,
+	ARCH_X86 = 2,
+};
 
 enum mode {
-	MODE_MONITOR,  /* the guest at EL1 under our monitor */
-	MODE_BARE,     /* the guest alone, at EL1 of a machine without EL2 */
-	MODE_BARE_EL2, /* the guest alone, at EL2 */
+	MODE_MONITOR,  /* arm64: the guest at EL1 under our monitor */
+	MODE_BARE,     /* the guest alone; arm64: at EL1 of a machine without EL2 */
+	MODE_BARE_EL2, /* arm64: the guest alone, at EL2 */
+	MODE_EMULATED, /* x86 */
+	MODE_MEDIATED, /* x86 */
 };
 
 struct run_options {
+	enum arch arch;
 	enum mode mode;
 	const char *cpu;     /* as given, e.g. "max" */
 	uint64_t cpu_count;
@@ -30,6 +39,13 @@ struct run_options {
 	bool testdev;
 	bool interactive;
 	bool dry_run;
+	struct x86_options x86;
+	/* As given, for messages and for checks that need all options. */
+	const char *mode_name;
+	const char *switch_name;
+	const char *memory_text;
+	const char *pmu;
+	uint64_t rows_used;  /* which rows of the option table, as bits */
 };
 
 /* Exits with a message when (argv) makes no sense, and with 0 after --help. */

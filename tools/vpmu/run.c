@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vpmu run: QEMU with the monitor as its kernel, and the guest beside it.
+ * vpmu run: QEMU with the monitor as its kernel, and the guest beside it. (x86: see x86.c.)
  *
  * The guest's files are handed over by QEMU's guest-loader device: it puts each at an
  * address and adds a node /chosen/module@ADDRESS to the device tree (the multiboot
@@ -168,6 +168,8 @@ int vpmu_run(int argc, char **argv)
 	struct guest guest;
 
 	parse_run_options(&options, argc, argv);
+	if (options.arch == ARCH_X86)
+		return x86_run(&options);
 	choose_guest(&guest, &options);
 	args_add(&command, options.qemu ? options.qemu : place_qemu());
 	add_machine(&command, &options);
