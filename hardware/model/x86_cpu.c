@@ -131,8 +131,7 @@ static void check_write(struct x86_cpu *cpu, uint32_t index, uint64_t value)
 		if (counts(cpu, i))
 			violation(cpu, "a counter written while it counts");
 	} else if (is_selector(cpu, index, &i)) {
-		if (i < X86_PMU_GP_MAX)
-			check_selector(cpu, i, value);
+		check_selector(cpu, i, value);
 	} else if (index == X86_MSR_FIXED_CTR_CTRL) {
 		check_fixed_ctrl(cpu, value);
 	} else if (index == X86_MSR_GLOBAL_CTRL) {

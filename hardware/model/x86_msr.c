@@ -504,7 +504,7 @@ static void cpuid_0a(const struct x86_pmu *pmu, uint32_t regs[4])
 		regs[ECX] = ((uint32_t)1 << c->fixed) - 1;
 	if (c->version >= 2 && c->fixed)
 		regs[EDX] = (uint32_t)c->fixed | (uint32_t)c->fixed_width << 5;
-	put_bit(&regs[EDX], 15, !x86_has_anythread(pmu));
+	put_bit(&regs[EDX], 15, c->version >= 3 && !x86_has_anythread(pmu));
 }
 
 static void cpuid_80000022(const struct x86_pmu *pmu, uint32_t regs[4])

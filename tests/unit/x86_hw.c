@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hardware/x86/x86_hw.c: which accesses each operation takes, exactly; and hardware/model/x86_cpu.c:
+ * hardware/x86/x86_hw.c: which accesses each operation takes, exactly. hardware/model/x86_cpu.c:
  * that every check which the other tests rely on fires.
  */
 #include "cmocka_vpmu.h"
@@ -112,6 +112,15 @@ static void expect_nothing(void)
 	expect_trace(NULL, 0);
 }
 
+/* Exactly one, and it is this one. */
+static void fired(const char *text)
+{
+	if (cpu.violations != 1 || strcmp(cpu.violation, text))
+		fail_msg("%llu, %s; expected: %s", (unsigned long long)cpu.violations,
+			 cpu.violation ? cpu.violation : "none", text);
+	forget();
+}
+
 /* ---- Capabilities ---- */
 
 static void capabilities(void **state)
@@ -216,6 +225,9 @@ static void refusals(void **state)
 	REFUSED(VPMU_ERR_PARAM, m.fixed_width = 0);
 	REFUSED(0, m.fixed = m.fixed_width = 0);
 	REFUSED(VPMU_ERR_PARAM, m.version = 1);
+	REFUSED(0, m.version = 1; m.fixed = 0);
+	REFUSED(0, m.gp_width = 63);
+	REFUSED(0, m.fixed_width = 32);
 	REFUSED(VPMU_ERR_PARAM, m.pdcm = false);
 	REFUSED(VPMU_ERR_PARAM, m.events_length = 9);
 	REFUSED(VPMU_ERR_PARAM, port.rdmsr = NULL);
@@ -223,7 +235,15 @@ static void refusals(void **state)
 	REFUSED(VPMU_ERR_PARAM, port.rdpmc = NULL);
 	REFUSED(VPMU_ERR_PARAM, port.set_lvtpc = NULL);
 	REFUSED(0, port.set_lvtpc = no_op);
+	assert_int_equal(x86.hw.caps.boundary, VPMU_BOUNDARY_ATOMIC);
 	assert_int_equal(vpmu_x86_hw_init(&x86, &good, &port, &cpu, 15), VPMU_ERR_PARAM);
+	assert_int_equal(vpmu_x86_hw_init(&x86, &good, &port, &cpu, 16), 0);
+	REFUSED(0, port.guest_global = NULL);
+	assert_int_equal(x86.hw.caps.boundary, VPMU_BOUNDARY_NONE);
+	REFUSED(0, port.set_guest_global = NULL);
+	assert_int_equal(x86.hw.caps.boundary, VPMU_BOUNDARY_NONE);
+	REFUSED(0, port.switch_global = NULL);
+	assert_int_equal(x86.hw.caps.boundary, VPMU_BOUNDARY_NONE);
 	x86_cpu_class_config(X86_CPU_ZEN2, &config);
 	x86_cpu_model(&config, &good);
 	REFUSED(0, (void)0);
@@ -232,6 +252,8 @@ static void refusals(void **state)
 	REFUSED(VPMU_ERR_PARAM, m.gp = 7);
 	REFUSED(VPMU_ERR_PARAM, m.gp = 0);
 	REFUSED(VPMU_ERR_PARAM, m.fixed = 1);
+	assert_true(x86.pmu.core_extension);
+	REFUSED(0, m.gp = 1);
 	/* PerfMonV2 implies the core extension. */
 	REFUSED(0, m.version = 2; m.core_extension = false);
 	assert_true(x86.pmu.core_extension);
@@ -247,6 +269,8 @@ static void values(void **state)
 	EXPECT(WR(X86_MSR_PMC(3), 0xF23456789ABC));
 	assert_int_equal(ops()->read(hw(), 3), 0xF23456789ABC);
 	EXPECT(PMC(3, 0xF23456789ABC));
+	ops()->write(hw(), 32, 0xFFFFFFFFFFFF);
+	EXPECT(WR(X86_MSR_FIXED_CTR(0), 0xFFFFFFFFFFFF));
 	ops()->write(hw(), 35, BIT(50) | 0xF23456789ABC);
 	EXPECT(WR(X86_MSR_FIXED_CTR(3), 0xF23456789ABC));
 	assert_int_equal(ops()->read(hw(), 35), 0xF23456789ABC);
@@ -259,6 +283,12 @@ static void values(void **state)
 	EXPECT(WR(X86_MSR_PERF_CTR(5), 0xF23456789ABC));
 	assert_int_equal(ops()->read(hw(), 5), 0xF23456789ABC);
 	EXPECT(PMC(5, 0xF23456789ABC));
+	start(X86_CPU_CORE2);
+	cpu.x86.pmu.fixed_width = 47;
+	ops()->write(hw(), 32, BIT(46) | 1);
+	fired("a WRMSR that faults");
+	ops()->write(hw(), 32, BIT(47) | 1);
+	EXPECT(WR(X86_MSR_FIXED_CTR(0), 1));
 	start(X86_CPU_K7);
 	ops()->write(hw(), 3, 5);
 	EXPECT(WR(X86_MSR_K7_PERFCTR(3), 5));
@@ -277,6 +307,9 @@ static void selectors_wait_for_start(void **state)
 	expect_nothing();
 	assert_int_equal(ops()->selected(hw(), 5), 0x3C | BOTH | X86_SEL_INT);
 	assert_int_equal(ops()->interrupts(hw()), BIT(5) | FX(1));
+	ops()->select(hw(), 32, 0xB);
+	assert_int_equal(ops()->interrupts(hw()), BIT(5) | FX(0) | FX(1));
+	ops()->select(hw(), 32, 0x3);
 	assert_int_equal(ops()->started(hw()), 0);
 	expect_nothing();
 
@@ -301,6 +334,48 @@ static void selectors_wait_for_start(void **state)
 	assert_int_equal(ops()->selected(hw(), 0), INSTRUCTIONS | BOTH);
 	ops()->start(hw(), 1 | FX(1));
 	EXPECT(WR(SEL(0), INSTRUCTIONS | BOTH), WR(FIXED_CTRL, 0xB0));
+	ops()->start(hw(), BIT(5));
+	EXPECT(WR(SEL(5), 0x3C | BOTH | X86_SEL_INT));
+	assert_int_equal(ops()->started(hw()), 0x21 | FX(1));
+}
+
+/* Before anything is known, only what an operation is about is written. */
+static void unknown_registers(void **state)
+{
+	(void)state;
+	start(X86_CPU_SKYLAKE);
+	ops()->select(hw(), 0, INSTRUCTIONS | BOTH);
+	ops()->select(hw(), 1, INSTRUCTIONS | BOTH);
+	expect_nothing();
+	ops()->start(hw(), 1);
+	EXPECT(WR(SEL(0), INSTRUCTIONS | BOTH));
+	ops()->stop(hw(), 2);
+	EXPECT(WR(SEL(1), 0));
+	assert_int_equal(ops()->selected(hw(), 2), 0);
+	EXPECT(RD(SEL(2), 0));
+	assert_int_equal(ops()->selected(hw(), 2), 0);
+	expect_nothing();
+	assert_true(x86_pmu_wrmsr(&cpu.pmu, FIXED_CTRL, 0x3));
+	assert_int_equal(ops()->selected(hw(), 32), 3);
+	EXPECT(RD(FIXED_CTRL, 3));
+}
+
+/* A partition: the guest's registers stay known, the host's do not. */
+static void partition(void **state)
+{
+	(void)state;
+	start_known(X86_CPU_SKYLAKE);
+	ops()->select(hw(), 0, INSTRUCTIONS | BOTH);
+	ops()->select(hw(), 7, INSTRUCTIONS | BOTH);
+	ops()->boundary(hw(), hw()->caps.counters, 0);
+	ops()->start(hw(), 0x81);
+	ops()->boundary(hw(), hw()->caps.counters & ~BIT(7), BIT(7));
+	forget();
+	assert_int_equal(ops()->started(hw()), 1);
+	ops()->start(hw(), 1);
+	expect_nothing();
+	ops()->stop(hw(), 0x80);
+	EXPECT(WR(SEL(7), 0));
 }
 
 /* A selector that changes while its counter is started is written, as when policy changes. */
@@ -329,6 +404,10 @@ static void amd_selectors(void **state)
 	EXPECT(WR(X86_MSR_PERF_CTL(1), INSTRUCTIONS | BOTH | GUEST));
 	ops()->stop(hw(), 0x3F);
 	EXPECT(WR(X86_MSR_PERF_CTL(1), 0));
+	start_known(X86_CPU_ZEN2);
+	ops()->select(hw(), 5, INSTRUCTIONS | BOTH | GUEST);
+	ops()->start(hw(), 0x20);
+	EXPECT(WR(X86_MSR_PERF_CTL(5), INSTRUCTIONS | BOTH | GUEST));
 	start_known(X86_CPU_K7);
 	ops()->select(hw(), 1, INSTRUCTIONS | BOTH | GUEST);
 	ops()->start(hw(), 2);
@@ -449,6 +528,7 @@ static void intel_boundary(void **state)
 	assert_true(x86_pmu_wrmsr(&cpu.pmu, X86_MSR_GLOBAL_CTRL, 0xFF));
 	ops()->boundary(hw(), all & ~BIT(7), BIT(7));
 	EXPECT(RD(X86_MSR_GLOBAL_CTRL, 0xFF), WR(X86_MSR_GLOBAL_CTRL, BIT(7)), SWITCH(1, BIT(7)));
+	assert_int_equal(cpu.pmu.host_global, BIT(7));
 	ops()->boundary(hw(), 0, all);
 	EXPECT(SWITCH(0, 0), WR(X86_MSR_GLOBAL_CTRL, 0xFF));
 	start(X86_CPU_ZEN4);
@@ -465,6 +545,7 @@ static void routes(void **state)
 	EXPECT(LVTPC(0xF5));
 	ops()->route(hw(), VPMU_ROUTE_GUEST, 1);
 	EXPECT(LVTPC(0x100F5));
+	assert_int_equal(cpu.pmu.lvtpc, 0x100F5);
 	ops()->route(hw(), VPMU_ROUTE_HOST, 0);
 	EXPECT(LVTPC(0x400));
 	ops()->reach(hw(), VPMU_REACH_CONTROL);
@@ -540,6 +621,16 @@ static void a_wrong_switch_miscounts(void **state)
 	ops()->start(hw(), 1);
 	run_guest();
 	assert_true(ops()->read(hw(), 0) > 100);
+	/* After the exit too, and whatever else the host executes. */
+	ops()->stop(hw(), 1);
+	ops()->write(hw(), 0, 0);
+	x86_cpu_enter(&cpu);
+	ops()->select(hw(), 0, INSTRUCTIONS | BOTH);
+	assert_true(x86_pmu_wrmsr(&cpu.pmu, SEL(0), INSTRUCTIONS | BOTH));
+	x86_cpu_exit(&cpu);
+	assert_int_equal(cpu.pmu.gp[0], cpu.cost->instructions);
+	x86_cpu_host(&cpu, true, &hundred);
+	assert_int_equal(cpu.pmu.gp[0], cpu.cost->instructions + 100);
 	/* And without a cost nobody would see it. */
 	assert_int_equal(x86_cpu_init(&cpu, &config, false), 0);
 	cpu.cost = NULL;
@@ -550,15 +641,6 @@ static void a_wrong_switch_miscounts(void **state)
 }
 
 /* ---- Violations ---- */
-
-/* Exactly one, and it is this one. */
-static void fired(const char *text)
-{
-	if (cpu.violations != 1 || strcmp(cpu.violation, text))
-		fail_msg("%llu, %s; expected: %s", (unsigned long long)cpu.violations,
-			 cpu.violation ? cpu.violation : "none", text);
-	forget();
-}
 
 static void violations(void **state)
 {
@@ -603,6 +685,18 @@ static void violations(void **state)
 	fired("a counter written while it counts");
 	ops()->select(hw(), 33, 1);
 	fired("a selector written while its counter counts");
+	/* Giving the PMU back with a counter enabled. */
+	start_known(X86_CPU_SKYLAKE);
+	ops()->boundary(hw(), 0xFF, 0);
+	ops()->select(hw(), 1, INSTRUCTIONS | BOTH);
+	ops()->start(hw(), 2);
+	forget();
+	ops()->boundary(hw(), 0, 0xFF);
+	fired("a guest's counter enabled outside the guest");
+	/* A status register that is not there. */
+	cpu.x86.pmu.vendor = VPMU_X86_AMD;
+	(void)ops()->status(hw());
+	fired("a RDMSR that faults");
 	/* In user mode it would count too. */
 	start_known(X86_CPU_SKYLAKE);
 	ops()->select(hw(), 1, INSTRUCTIONS | X86_SEL_EN | X86_SEL_USR);
@@ -638,6 +732,10 @@ static void violations_of_the_boundary(void **state)
 	ops()->select(hw(), 0, INSTRUCTIONS | BOTH);
 	ops()->start(hw(), 1);
 	fired("an enabled selector that is not for guests only");
+	ops()->write(hw(), 0, 1);
+	fired("a counter written while it counts");
+	ops()->write(hw(), 1, 1);
+	assert_int_equal(cpu.violations, 0);
 	ops()->stop(hw(), 1);
 	ops()->select(hw(), 0, INSTRUCTIONS | BOTH | GUEST | X86_SEL_HOST_ONLY);
 	ops()->start(hw(), 1);
@@ -671,6 +769,8 @@ int main(void)
 		cmocka_unit_test(values),
 		cmocka_unit_test(selectors_wait_for_start),
 		cmocka_unit_test(selectors_of_started_counters),
+		cmocka_unit_test(unknown_registers),
+		cmocka_unit_test(partition),
 		cmocka_unit_test(amd_selectors),
 		cmocka_unit_test(interrupts_are_in_selectors),
 		cmocka_unit_test(the_host_had_them),

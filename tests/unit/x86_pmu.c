@@ -266,19 +266,29 @@ static void existence(void **state)
 		check_existence(class, 0xC0010000, 0xC00102FF);
 		check_existence(class, 0xC0011000, 0xC00110FF);
 	}
-	/* Not the machine's: time stamp counter, APIC base, EFER, x2APIC. */
-	assert_false(x86_pmu_is_msr(0x10));
-	assert_false(x86_pmu_is_msr(0x1B));
-	assert_false(x86_pmu_is_msr(0xC0000080));
-	assert_false(x86_pmu_is_msr(0x834));
-	/* The machine's, though it has none: PEBS, DS, LBR, PT, metrics, later aliases, IBS. */
-	assert_true(x86_pmu_is_msr(0x3F1));
-	assert_true(x86_pmu_is_msr(0x600));
-	assert_true(x86_pmu_is_msr(0x14CE));
-	assert_true(x86_pmu_is_msr(0x570));
-	assert_true(x86_pmu_is_msr(0x329));
-	assert_true(x86_pmu_is_msr(0x1900));
-	assert_true(x86_pmu_is_msr(0xC0011030));
+}
+
+/* What is the PMU's, although no machine has it, and what is not: TSC, APIC, EFER, x2APIC ... */
+static void foreign_msrs(void **state)
+{
+	static const struct { uint32_t first, last; } ranges[] = {
+		{ 0xC1, 0xCE }, { 0x186, 0x193 }, { 0x1A0, 0x1A0 }, { 0x1A6, 0x1A7 },
+		{ 0x1C8, 0x1C9 }, { 0x1D9, 0x1D9 }, { 0x309, 0x311 }, { 0x329, 0x329 },
+		{ 0x345, 0x345 }, { 0x38D, 0x392 }, { 0x3F1, 0x3F2 }, { 0x3F6, 0x3F7 },
+		{ 0x4C1, 0x4CE }, { 0x560, 0x561 }, { 0x570, 0x572 }, { 0x580, 0x587 },
+		{ 0x600, 0x600 }, { 0x680, 0x69F }, { 0x6C0, 0x6DF }, { 0xDC0, 0xDDF },
+		{ 0x1200, 0x121F }, { 0x14CE, 0x14CF }, { 0x1500, 0x151F }, { 0x1600, 0x161F },
+		{ 0x1900, 0x19FF }, { 0xC0000300, 0xC000030F }, { 0xC0010000, 0xC0010007 },
+		{ 0xC0010200, 0xC001020F }, { 0xC0010230, 0xC001024F }, { 0xC0011030, 0xC001103D },
+	};
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(ranges); k++) {
+		assert_false(x86_pmu_is_msr(ranges[k].first - 1));
+		for (uint32_t index = ranges[k].first; index <= ranges[k].last; index++)
+			assert_true(x86_pmu_is_msr(index));
+		assert_false(x86_pmu_is_msr(ranges[k].last + 1));
+	}
 }
 
 static void reset_values(void **state)
@@ -305,6 +315,18 @@ static void reset_values(void **state)
 	assert_false(x86_pmu_rdmsr(&pmu, X86_MSR_PERF_CAPABILITIES, &(uint64_t){ 0 }));
 	assert_false(x86_pmu_wrmsr(&pmu, X86_MSR_PMC(0), 0));
 	assert_false(x86_pmu_wrmsr(&pmu, DEBUGCTL, X86_DEBUGCTL_FREEZE_PERFMON));
+	assert_false(x86_pmu_wrmsr(&pmu, DEBUGCTL, X86_DEBUGCTL_FREEZE_SMM));
+	config.vendor = X86_PMU_AMD;
+	config.pdcm = true;
+	again();
+	assert_false(x86_pmu_rdmsr(&pmu, X86_MSR_PERF_CAPABILITIES, &(uint64_t){ 0 }));
+	/* A K7 register of a counter that PerfMonV2 does not have. */
+	config.version = 2;
+	config.gp = 2;
+	again();
+	assert_true(x86_pmu_wrmsr(&pmu, X86_MSR_K7_EVNTSEL(1), 0));
+	assert_false(x86_pmu_wrmsr(&pmu, X86_MSR_K7_EVNTSEL(2), 0));
+	assert_false(x86_pmu_wrmsr(&pmu, X86_MSR_PERF_CTR(2), 0));
 }
 
 static void versions(void **state)
@@ -349,6 +371,7 @@ static void configurations(void **state)
 	assert_int_equal(x86_pmu_counters(&config), 0xF00003FFF);
 	wr(SEL(13), INSTRUCTIONS | BOTH);
 	wr(X86_MSR_PERFCTR(13), ~UINT64_C(0));
+	assert_int_equal(rd(X86_MSR_PERFCTR(13)), BIT(63) - 1);
 	wr(FIXED_CTRL, 1);
 	wr(GLOBAL, ~UINT64_C(0) & x86_pmu_counters(&config));
 	run(false, 1);
@@ -383,6 +406,9 @@ static void inuse(void **state)
 	wr(SEL(3), 0xC0);
 	wr(SEL(4), 0xFF00);
 	assert_int_equal(rd(X86_MSR_GLOBAL_INUSE), BIT(3));
+	wr(SEL(0), 1);
+	assert_int_equal(rd(X86_MSR_GLOBAL_INUSE), BIT(3) | BIT(0));
+	wr(SEL(0), 0);
 	wr(FIXED_CTRL, 0x20);
 	assert_int_equal(rd(X86_MSR_GLOBAL_INUSE), BIT(3) | FX(1));
 	wr(FIXED_CTRL, 0x80);
@@ -431,6 +457,7 @@ static void rdpmc(void **state)
 
 static void cpuid(void **state)
 {
+	static const uint32_t empty[] = { 0x14, 0x1C, 0x23, 0x8000001B, 0x80000022 };
 	uint32_t r[4] = { ~0u, ~0u, ~0u, ~0u };
 
 	(void)state;
@@ -448,18 +475,44 @@ static void cpuid(void **state)
 	assert_int_equal(r[1], 0x22);
 	assert_int_equal(r[2], 0);
 	assert_int_equal(r[3], 48 << 5 | 3);
+	config.fixed = 0;
+	again();
+	x86_pmu_cpuid(&pmu, 0xA, 0, r);
+	assert_int_equal(r[3], 0);
+	machine(X86_CPU_CORE2);
+	x86_pmu_cpuid(&pmu, 0xA, 0, r);
+	assert_int_equal(r[0], 0x07280202);
+	assert_int_equal(r[3], 40 << 5 | 3);
+	r[2] = ~0u;
+	config.pdcm = false;
+	again();
+	x86_pmu_cpuid(&pmu, 1, 0, r);
+	assert_int_equal(r[2], ~(1u << 2 | 1u << 4 | 1u << 15));
+	machine(X86_CPU_HASWELL);
 	r[0] = r[1] = r[2] = r[3] = ~0u;
 	x86_pmu_cpuid(&pmu, 1, 0, r);
 	assert_int_equal(r[2], ~(1u << 2 | 1u << 4));
 	assert_int_equal(r[3], ~(1u << 21));
 	x86_pmu_cpuid(&pmu, 7, 0, r);
 	assert_int_equal(r[1], ~(1u << 25));
-	x86_pmu_cpuid(&pmu, 0x80000022, 0, r);
-	assert_int_equal(r[0] | r[1] | r[2] | r[3], 0);
+	assert_int_equal(r[0], ~0u);
+	x86_pmu_cpuid(&pmu, 7, 2, r);
+	assert_int_equal(r[0], ~0u);
+	x86_pmu_cpuid(&pmu, 7, 1, r);
+	assert_int_equal(r[0], ~(1u << 8));
+	for (size_t k = 0; k < ARRAY_SIZE(empty); k++) {
+		r[0] = r[1] = r[2] = r[3] = ~0u;
+		x86_pmu_cpuid(&pmu, empty[k], 0, r);
+		assert_int_equal(r[0] | r[1] | r[2] | r[3], 0);
+	}
+	r[2] = ~0u;
+	x86_pmu_cpuid(&pmu, 0x80000001, 0, r);
+	assert_int_equal(r[2], ~(1u << 10 | 1u << 23 | 1u << 24 | 1u << 28));
 	machine(X86_CPU_ZEN4);
 	x86_pmu_cpuid(&pmu, 0x80000022, 0, r);
 	assert_int_equal(r[0], 1);
 	assert_int_equal(r[1], 6);
+	r[2] = 0;
 	x86_pmu_cpuid(&pmu, 0x80000001, 0, r);
 	assert_int_equal(r[2], 1u << 23);
 	x86_pmu_cpuid(&pmu, 0xA, 0, r);
@@ -527,6 +580,8 @@ static void amd_events(void **state)
 static void constraints(void **state)
 {
 	static const struct x86_pmu_constraint c[] = { { 0xD0, 0x21, 0xC } };
+	static const struct x86_pmu_raw raw = { 0xD0, 0x22, 9 };
+	static const struct x86_pmu_events other = { .raw = &raw, .raw_count = 1 };
 
 	(void)state;
 	machine(X86_CPU_HASWELL);
@@ -548,8 +603,15 @@ static void constraints(void **state)
 	assert_int_equal(rd(X86_MSR_PERFCTR(3)), 38);
 	assert_int_equal(rd(X86_MSR_FIXED_CTR(0)), 100);
 	wr(SEL(0), 0x21D0 | BOTH);
+	wr(SEL(1), 0x22D0 | BOTH | X86_SEL_CMASK(1) | X86_SEL_INV);
+	wr(X86_MSR_PERFCTR(1), 0);
 	x86_pmu_retire(&pmu, false, &distinct);
 	assert_int_equal(rd(X86_MSR_PERFCTR(0)), 0);
+	assert_int_equal(rd(X86_MSR_PERFCTR(1)), 1000);
+	/* Another umask is another event. */
+	wr(SEL(0), 0x22D0 | BOTH);
+	x86_pmu_retire(&pmu, false, &other);
+	assert_int_equal(rd(X86_MSR_PERFCTR(0)), 9);
 	/* Beyond the length of the list the bit says nothing. */
 	config.events_length = 1;
 	again();
@@ -621,19 +683,19 @@ static void global_enable(void **state)
 /* Never more than one event of a kind in a cycle. */
 static void conditions(void **state)
 {
-	static const struct { uint64_t bits; uint64_t instructions, cycles; } rules[] = {
-		{ 0, 100, 1000 },
-		{ X86_SEL_INV, 100, 1000 }, /* ignored with CMASK 0 */
-		{ X86_SEL_CMASK(1), 100, 1000 },
-		{ X86_SEL_CMASK(2), 0, 0 },
-		{ X86_SEL_CMASK(255), 0, 0 },
-		{ X86_SEL_CMASK(1) | X86_SEL_INV, 900, 0 },
-		{ X86_SEL_CMASK(2) | X86_SEL_INV, 1000, 1000 },
-		{ X86_SEL_EDGE, 100, 0 },
-		{ X86_SEL_EDGE | X86_SEL_CMASK(1), 100, 0 },
-		{ X86_SEL_EDGE | X86_SEL_CMASK(1) | X86_SEL_INV, 100, 0 },
-		{ X86_SEL_EDGE | X86_SEL_CMASK(2), 0, 0 },
-		{ X86_SEL_EDGE | X86_SEL_CMASK(2) | X86_SEL_INV, 0, 0 },
+	static const struct { uint64_t bits, instructions, cycles, reference; } rules[] = {
+		{ 0, 100, 1000, 700 },
+		{ X86_SEL_INV, 100, 1000, 700 }, /* ignored with CMASK 0 */
+		{ X86_SEL_CMASK(1), 100, 1000, 700 },
+		{ X86_SEL_CMASK(2), 0, 0, 0 },
+		{ X86_SEL_CMASK(255), 0, 0, 0 },
+		{ X86_SEL_CMASK(1) | X86_SEL_INV, 900, 0, 300 },
+		{ X86_SEL_CMASK(2) | X86_SEL_INV, 1000, 1000, 1000 },
+		{ X86_SEL_EDGE, 100, 0, 0 },
+		{ X86_SEL_EDGE | X86_SEL_CMASK(1), 100, 0, 0 },
+		{ X86_SEL_EDGE | X86_SEL_CMASK(1) | X86_SEL_INV, 100, 0, 0 },
+		{ X86_SEL_EDGE | X86_SEL_CMASK(2), 0, 0, 0 },
+		{ X86_SEL_EDGE | X86_SEL_CMASK(2) | X86_SEL_INV, 0, 0, 0 },
 	};
 
 	(void)state;
@@ -641,9 +703,13 @@ static void conditions(void **state)
 		machine(X86_CPU_ICELAKE);
 		wr(SEL(0), INSTRUCTIONS | BOTH | rules[k].bits);
 		wr(SEL(1), 0x3C | BOTH | rules[k].bits);
+		wr(SEL(2), 0x13C | BOTH | rules[k].bits);
+		wr(SEL(3), 0x1A4 | BOTH | rules[k].bits);
 		x86_pmu_retire(&pmu, false, &distinct);
 		assert_int_equal(rd(X86_MSR_PERFCTR(0)), rules[k].instructions);
 		assert_int_equal(rd(X86_MSR_PERFCTR(1)), rules[k].cycles);
+		assert_int_equal(rd(X86_MSR_PERFCTR(2)), rules[k].reference);
+		assert_int_equal(rd(X86_MSR_PERFCTR(3)), rules[k].cycles);
 	}
 	/* A missing event never happens; the cycles without it are all of them. */
 	config.events_missing = BIT(X86_PMU_INSTRUCTIONS);
@@ -832,8 +898,8 @@ static void wraps(void **state)
 	near_overflow(1, 0);
 	run(false, 1);
 	assert_int_equal(rd(X86_MSR_AMD_GLOBAL_STATUS), 1);
-	wr(X86_MSR_AMD_STATUS_SET, 0xFF);
-	assert_int_equal(rd(X86_MSR_AMD_GLOBAL_STATUS), 0x3F);
+	wr(X86_MSR_AMD_STATUS_SET, 0xF0);
+	assert_int_equal(rd(X86_MSR_AMD_GLOBAL_STATUS), 0x31);
 	wr(X86_MSR_AMD_STATUS_CLR, 0x1F);
 	assert_int_equal(rd(X86_MSR_AMD_GLOBAL_STATUS), 0x20);
 	/* Without PerfMonV2 there is no status, but there is the interrupt. */
@@ -851,7 +917,8 @@ static void status_set(void **state)
 	machine(X86_CPU_SKYLAKE);
 	x86_pmu_set_lvtpc(&pmu, X86_LVTPC_NMI);
 	near_overflow(9, X86_SEL_INT);
-	wr(SET, 1 | FX(2));
+	wr(SET, 1);
+	wr(SET, FX(2));
 	assert_int_equal(rd(STATUS), 1 | FX(2));
 	/* Setting status is no overflow. */
 	assert_int_equal(x86_pmu_interrupt(&pmu), X86_PMU_NO_INTERRUPT);
@@ -898,7 +965,10 @@ static void lvtpc(void **state)
 	/* AMD's does not; the same vector is latched once. */
 	assert_int_equal(pmu.lvtpc, 0xF5);
 	assert_int_equal(pmu.interrupts, 3);
-	x86_pmu_set_lvtpc(&pmu, 0x30);
+	x86_pmu_set_lvtpc(&pmu, 0xF0);
+	near_overflow(1, X86_SEL_INT);
+	run(false, 1);
+	x86_pmu_set_lvtpc(&pmu, 16);
 	near_overflow(1, X86_SEL_INT);
 	run(false, 1);
 	x86_pmu_set_lvtpc(&pmu, X86_LVTPC_NMI);
@@ -906,7 +976,8 @@ static void lvtpc(void **state)
 	run(false, 1);
 	assert_int_equal(x86_pmu_take_interrupt(&pmu), X86_PMU_NMI);
 	assert_int_equal(x86_pmu_take_interrupt(&pmu), 0xF5);
-	assert_int_equal(x86_pmu_take_interrupt(&pmu), 0x30);
+	assert_int_equal(x86_pmu_take_interrupt(&pmu), 0xF0);
+	assert_int_equal(x86_pmu_take_interrupt(&pmu), 16);
 	assert_int_equal(x86_pmu_take_interrupt(&pmu), X86_PMU_NO_INTERRUPT);
 	/* Vectors below 16 are an APIC error. */
 	x86_pmu_set_lvtpc(&pmu, 0);
@@ -961,10 +1032,12 @@ static void skid(void **state)
 	near_overflow(2, X86_SEL_INT);
 	run(false, 2);
 	assert_int_equal(rd(X86_MSR_PERFCTR(0)), 0);
+	assert_int_equal(x86_pmu_horizon(&pmu, false).events, 3);
 	run(true, 2);
 	assert_int_equal(rd(STATUS), 0);
 	x86_pmu_step(&pmu);
 	assert_int_equal(rd(STATUS), 1 | FX(0));
+	assert_int_equal(x86_pmu_horizon(&pmu, false).events, 2);
 	assert_int_equal(x86_pmu_interrupt(&pmu), X86_PMU_NO_INTERRUPT);
 	/* The interrupt takes the LVTPC that it finds. */
 	x86_pmu_set_lvtpc(&pmu, X86_LVTPC_NMI);
@@ -1080,6 +1153,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes),
 		cmocka_unit_test(existence),
+		cmocka_unit_test(foreign_msrs),
 		cmocka_unit_test(reset_values),
 		cmocka_unit_test(versions),
 		cmocka_unit_test(configurations),
