@@ -208,8 +208,8 @@ static uint64_t x86_closed_user(const struct vpmu_state *s)
 
 static bool same_widths(const struct vpmu_x86_model *m, uint64_t identity)
 {
-	uint64_t own = VPMU_X86_IDENTITY(m->vendor, m->gp_width, m->fixed ? m->fixed_width : 0);
-	uint64_t compared = m->fixed ? 0xFFFFFF : 0xFFFF;
+	uint64_t own = VPMU_X86_IDENTITY(m->vendor, m->gp_width, m->fixed_width);
+	uint64_t compared = 0xFF | (m->gp ? 0xFF00 : 0) | (m->fixed ? 0xFF0000 : 0);
 
 	return !((own ^ identity) & compared);
 }
