@@ -110,11 +110,14 @@ static const enum vpmu_event_meaning class_means[VPMU_EVENT_CLASSES] = {
 
 /*
  * What the hypervisor executes is not in a transaction, and each event is alone in its cycle: a CMASK of 1
- * changes nothing, more is never reached. INV and edge count cycles, of which it has none.
+ * changes nothing, more is never reached. INV and edge count cycles, of which it has none; but without a CMASK
+ * INV is ignored (SDM 20.2.1.1).
  */
 static bool counts_emulated(const struct vpmu_x86_model *m, uint64_t selector)
 {
-	if (selector & (SEL_EDGE | SEL_INV) || (selector & SEL_CMASK) > VPMU_BIT(24))
+	bool inverted = selector & SEL_INV && selector & SEL_CMASK;
+
+	if (inverted || selector & SEL_EDGE || (selector & SEL_CMASK) > VPMU_BIT(24))
 		return false;
 	return m->vendor == VPMU_X86_AMD || !(selector & SEL_IN_TX);
 }
