@@ -101,7 +101,6 @@ static void eager_exit(struct vpmu_vcpu *v)
 	}
 	if (cpu->reach == VPMU_REACH_ALL)
 		v->counts_known = false;
-	v->vm->arch->clean(v->vm, &v->state);
 	if (hw->ops->route)
 		hw->ops->route(hw, VPMU_ROUTE_HOST, 0);
 	hw->ops->boundary(hw, 0, hw->caps.counters);

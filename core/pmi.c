@@ -27,7 +27,8 @@ static void clear_for_guest(struct vpmu_vcpu *v, uint64_t mask)
 {
 	if (v->vm->arch->has_status(v->vm) || !mask)
 		return;
-	v->cpu->hw->ops->status_clear(v->cpu->hw, mask);
+	if (vpmu_vcpu_is_resident(v))
+		v->cpu->hw->ops->status_clear(v->cpu->hw, mask);
 	v->state.status = 0;
 	v->reported = 0;
 }

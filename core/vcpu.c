@@ -299,8 +299,11 @@ int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting)
 	atomic_store_explicit(&v->in_guest, false, memory_order_relaxed);
 	v->pmi_given = false;
 	v->vm->sw->exit(v);
-	if (v->cpu && !vpmu_vcpu_is_resident(v))
+	/* What a guest without a status register must not keep may still owe it an interrupt. */
+	if (v->cpu && !v->emulated && !vpmu_vcpu_is_resident(v)) {
 		vpmu_vcpu_note(v);
+		v->vm->arch->clean(v->vm, &v->state);
+	}
 	poll(v);
 	v->stats.switch_accesses += accesses_of(v) - accesses;
 	return 0;
