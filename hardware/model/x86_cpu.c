@@ -111,9 +111,14 @@ static void check_selector(struct x86_cpu *cpu, unsigned int i, uint64_t value)
 
 static void check_fixed_ctrl(struct x86_cpu *cpu, uint64_t value)
 {
-	for (unsigned int n = 0; n < cpu->pmu.config.fixed; n++)
-		check_change(cpu, X86_PMU_FIXED + n, cpu->pmu.fixed_ctrl >> (4 * n) & 0xF,
-			     value >> (4 * n) & 0xF, X86_FIXED_OS | X86_FIXED_USR);
+	for (unsigned int n = 0; n < cpu->pmu.config.fixed; n++) {
+		uint64_t old = cpu->pmu.fixed_ctrl >> (4 * n) & 0xF, group = value >> (4 * n) & 0xF;
+
+		/* In a partition, the groups of the host are written as they are. */
+		if (group != old)
+			check_change(cpu, X86_PMU_FIXED + n, old, group,
+				     X86_FIXED_OS | X86_FIXED_USR);
+	}
 }
 
 /* Outside the guest, Intel's GLOBAL_CTRL is what holds the guest's counters. */

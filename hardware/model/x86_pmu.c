@@ -33,12 +33,18 @@ static void normalise(struct x86_pmu_config *c)
 	c->freeze_smm = c->pdcm && c->freeze_smm;
 }
 
+/* Of a normalised configuration. */
+static uint64_t counters_of(const struct x86_pmu_config *c)
+{
+	return (BIT(c->gp) - 1) | (BIT(c->fixed) - 1) << X86_PMU_FIXED;
+}
+
 uint64_t x86_pmu_counters(const struct x86_pmu_config *config)
 {
 	struct x86_pmu_config c = *config;
 
 	normalise(&c);
-	return (BIT(c.gp) - 1) | (BIT(c.fixed) - 1) << X86_PMU_FIXED;
+	return counters_of(&c);
 }
 
 /* A dense index of counter (i), for arrays. */
@@ -50,12 +56,6 @@ static unsigned int slot_of(unsigned int i)
 static unsigned int counter_of(unsigned int slot)
 {
 	return slot < X86_PMU_GP_MAX ? slot : X86_PMU_FIXED + slot - X86_PMU_GP_MAX;
-}
-
-static bool exists(const struct x86_pmu *pmu, unsigned int i)
-{
-	return i < pmu->config.gp ||
-	       (i >= X86_PMU_FIXED && i - X86_PMU_FIXED < pmu->config.fixed);
 }
 
 void x86_pmu_reset(struct x86_pmu *pmu, const struct x86_pmu_config *config)
@@ -84,9 +84,12 @@ static bool is_frozen(const struct x86_pmu *pmu)
 	return x86_intel_since(pmu, 4) && pmu->global_status & X86_STATUS_CTR_FRZ;
 }
 
-static bool is_globally_enabled(const struct x86_pmu *pmu, unsigned int i)
+/* Counters that nothing but their own selector keeps from counting. */
+static uint64_t globally_enabled(const struct x86_pmu *pmu)
 {
-	return !x86_has_global(pmu) || pmu->global_ctrl >> i & 1;
+	if (is_frozen(pmu))
+		return 0;
+	return counters_of(&pmu->config) & (x86_has_global(pmu) ? pmu->global_ctrl : ~UINT64_C(0));
 }
 
 /*
@@ -130,18 +133,31 @@ static bool fixed_counts(const struct x86_pmu *pmu, unsigned int n, struct threa
 	return group & (t.user ? X86_FIXED_USR : X86_FIXED_OS);
 }
 
-static bool counts(const struct x86_pmu *pmu, unsigned int i, struct thread t)
+static unsigned int next(uint64_t *mask)
 {
-	if (!exists(pmu, i) || is_frozen(pmu) || !is_globally_enabled(pmu, i))
-		return false;
-	if (i < X86_PMU_FIXED)
-		return gp_counts(pmu, i, t);
-	return fixed_counts(pmu, i - X86_PMU_FIXED, t);
+	unsigned int i = (unsigned int)__builtin_ctzll(*mask);
+
+	*mask &= *mask - 1;
+	return i;
+}
+
+static uint64_t counting(const struct x86_pmu *pmu, struct thread t)
+{
+	uint64_t rest = globally_enabled(pmu), mask = 0;
+
+	while (rest) {
+		unsigned int i = next(&rest);
+
+		if (i < X86_PMU_FIXED ? gp_counts(pmu, i, t) :
+					fixed_counts(pmu, i - X86_PMU_FIXED, t))
+			mask |= BIT(i);
+	}
+	return mask;
 }
 
 bool x86_pmu_counts(const struct x86_pmu *pmu, unsigned int i, bool user)
 {
-	return counts(pmu, i, (struct thread){ .user = user });
+	return i < 64 && counting(pmu, (struct thread){ .user = user }) >> i & 1;
 }
 
 /* ---- What does it count? ---- */
@@ -215,7 +231,7 @@ static struct selection selection_of(const struct x86_pmu *pmu, unsigned int i)
 	selector = pmu->selector[i];
 	s.event = (uint16_t)(selector & 0xFF);
 	if (!x86_is_intel(pmu))
-		s.event |= (uint16_t)(selector >> 32 & 0xF) << 8;
+		s.event = (uint16_t)(s.event | (selector >> 24 & 0xF00));
 	s.umask = (uint8_t)(selector >> 8);
 	s.cmask = (uint8_t)(selector >> 24);
 	s.inv = selector & X86_SEL_INV && s.cmask; /* with CMASK 0 it is ignored */
@@ -425,8 +441,10 @@ static uint64_t due(uint64_t late, const uint32_t *in)
 {
 	uint64_t mask = 0;
 
-	for (unsigned int slot = 0; slot < X86_PMU_SLOTS_MAX; slot++) {
-		if (late >> slot & 1 && in[slot] == 0)
+	while (late) {
+		unsigned int slot = next(&late);
+
+		if (in[slot] == 0)
 			mask |= BIT(slot);
 	}
 	return mask;
@@ -446,10 +464,8 @@ static void settle(struct x86_pmu *pmu)
 
 	pmu->late_status &= ~status;
 	pmu->late_interrupt &= ~interrupt;
-	for (unsigned int slot = 0; slot < X86_PMU_SLOTS_MAX; slot++) {
-		if (status >> slot & 1)
-			pmu->global_status |= BIT(counter_of(slot));
-	}
+	while (status)
+		pmu->global_status |= BIT(counter_of(next(&status)));
 	if (interrupt)
 		fire(pmu);
 }
@@ -460,16 +476,16 @@ static void pass(struct x86_pmu *pmu, uint64_t steps)
 	age(pmu->interrupt_in, steps);
 }
 
-/* returns: the slots that wrapped. */
+/* returns: the counters that wrapped. */
 static uint64_t count(struct x86_pmu *pmu, struct thread t, const struct x86_pmu_events *events)
 {
-	uint64_t wrapped = 0;
+	uint64_t rest = counting(pmu, t), wrapped = 0;
 
-	for (unsigned int slot = 0; slot < X86_PMU_SLOTS_MAX; slot++) {
-		unsigned int i = counter_of(slot);
+	while (rest) {
+		unsigned int i = next(&rest);
 
-		if (counts(pmu, i, t) && add(pmu, i, amount(pmu, i, events)))
-			wrapped |= BIT(slot);
+		if (add(pmu, i, amount(pmu, i, events)))
+			wrapped |= BIT(i);
 	}
 	return wrapped;
 }
@@ -482,10 +498,8 @@ static void execute(struct x86_pmu *pmu, struct thread t, uint64_t steps,
 	if (!(wrapped | pmu->late_status | pmu->late_interrupt))
 		return;
 	pass(pmu, steps);
-	for (unsigned int slot = 0; slot < X86_PMU_SLOTS_MAX; slot++) {
-		if (wrapped >> slot & 1)
-			overflow(pmu, counter_of(slot));
-	}
+	while (wrapped)
+		overflow(pmu, next(&wrapped));
 	settle(pmu);
 }
 
@@ -515,10 +529,8 @@ static void lower(uint64_t *limit, uint64_t value)
 
 static void lower_by_late(uint64_t *limit, uint64_t late, const uint32_t *in)
 {
-	for (unsigned int slot = 0; slot < X86_PMU_SLOTS_MAX; slot++) {
-		if (late >> slot & 1)
-			lower(limit, in[slot]);
-	}
+	while (late)
+		lower(limit, in[next(&late)]);
 }
 
 static void lower_by_counter(struct x86_pmu_horizon *h, const struct x86_pmu *pmu, unsigned int i)
@@ -543,15 +555,12 @@ static void lower_by_counter(struct x86_pmu_horizon *h, const struct x86_pmu *pm
 struct x86_pmu_horizon x86_pmu_horizon(const struct x86_pmu *pmu, bool user)
 {
 	struct x86_pmu_horizon h = { UINT64_MAX, UINT64_MAX };
+	uint64_t rest = counting(pmu, (struct thread){ .user = user });
 
 	lower_by_late(&h.events, pmu->late_status, pmu->status_in);
 	lower_by_late(&h.events, pmu->late_interrupt, pmu->interrupt_in);
-	for (unsigned int slot = 0; slot < X86_PMU_SLOTS_MAX; slot++) {
-		unsigned int i = counter_of(slot);
-
-		if (x86_pmu_counts(pmu, i, user))
-			lower_by_counter(&h, pmu, i);
-	}
+	while (rest)
+		lower_by_counter(&h, pmu, next(&rest));
 	return h;
 }
 

@@ -8,7 +8,7 @@
  * Freestanding; no globals, no allocation, cannot fail.
  *
  * Not modelled: PEBS, LBR, BTS, PT, uncore, northbridge and L3 counters, transactions, SMM, AMD's
- * freeze.
+ * freeze, and what VMX and SVM do to DEBUGCTL. README.md has the choices that the manuals leave.
  *
  * Counter i: general-purpose below X86_PMU_FIXED, fixed counter i - X86_PMU_FIXED from there, the
  * layout of IA32_PERF_GLOBAL_CTRL.

@@ -82,18 +82,9 @@ static uint64_t width_mask(const struct vpmu_x86_hw *x86, unsigned int i)
 	return BIT(i < FIXED ? x86->pmu.gp_width : x86->pmu.fixed_width) - 1;
 }
 
-static unsigned int lowest(uint64_t mask)
-{
-	unsigned int i = 0;
-
-	while (!(mask >> i & 1))
-		i++;
-	return i;
-}
-
 static unsigned int next(uint64_t *mask)
 {
-	unsigned int i = lowest(*mask);
+	unsigned int i = (unsigned int)__builtin_ctzll(*mask);
 
 	*mask &= *mask - 1;
 	return i;
@@ -135,23 +126,40 @@ static uint64_t fixed_value(const struct vpmu_x86_hw *x86, unsigned int i)
 	return x86->started >> i & 1 ? x86->selector[i] & GROUP : 0;
 }
 
-/*
- * All groups of FIXED_CTR_CTRL in one write, if one of (mask) is not what it should be. Groups of
- * counters that nobody started are 0: the register has one owner at a time.
- */
+static bool fixed_differs(const struct vpmu_x86_hw *x86, uint64_t mask)
+{
+	while (mask) {
+		unsigned int i = next(&mask);
+
+		if (differs(x86, i, fixed_value(x86, i)))
+			return true;
+	}
+	return false;
+}
+
+/* The host's groups of FIXED_CTR_CTRL in a partition: its driver changes them as it likes. */
+static uint64_t host_groups(struct vpmu_x86_hw *x86, uint64_t counters)
+{
+	uint64_t groups = 0;
+
+	if (!counters)
+		return 0;
+	while (counters)
+		groups |= (uint64_t)GROUP << (4 * (next(&counters) - FIXED));
+	return rdmsr(x86, MSR_FIXED_CTR_CTRL) & groups;
+}
+
+/* All groups in one write, if one of (mask) is not what it should be. */
 static void write_fixed(struct vpmu_x86_hw *x86, uint64_t mask)
 {
-	uint64_t all = fixed_of(x86->hw.caps.counters), value = 0;
-	bool dirty = false;
+	uint64_t kept = fixed_of(x86->host & ~mask);
+	uint64_t rest = fixed_of(x86->hw.caps.counters & ~kept);
+	uint64_t value;
 
-	for (uint64_t rest = fixed_of(mask); rest;) {
-		unsigned int i = next(&rest);
-
-		dirty |= differs(x86, i, fixed_value(x86, i));
-	}
-	if (!dirty)
+	if (!fixed_differs(x86, fixed_of(mask)))
 		return;
-	for (uint64_t rest = all; rest;) {
+	value = host_groups(x86, kept);
+	while (rest) {
 		unsigned int i = next(&rest);
 
 		note(x86, i, fixed_value(x86, i));
@@ -340,6 +348,7 @@ static void op_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
 {
 	struct vpmu_x86_hw *x86 = of(hw);
 
+	x86->host = host;
 	forget(x86, host);
 	if (hw->caps.boundary != VPMU_BOUNDARY_ATOMIC)
 		return;

@@ -59,6 +59,7 @@ struct vpmu_x86_hw {
 	bool holds_host_global;      /* Intel: the host's GLOBAL_CTRL is aside */
 	uint64_t host_global;
 	uint64_t outside;            /* what GLOBAL_CTRL has meanwhile */
+	uint64_t host;               /* counters that boundary() gave to the host */
 	uint64_t known;              /* counters whose `written` is what the register holds */
 	uint64_t selected;           /* counters that select() was called for */
 	uint64_t started;

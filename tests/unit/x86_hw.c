@@ -376,6 +376,22 @@ static void partition(void **state)
 	expect_nothing();
 	ops()->stop(hw(), 0x80);
 	EXPECT(WR(SEL(7), 0));
+	/* FIXED_CTR_CTRL has groups of both. */
+	ops()->boundary(hw(), hw()->caps.counters & ~FX(1), FX(1));
+	assert_true(x86_pmu_wrmsr(&cpu.pmu, FIXED_CTRL, 0xB0));
+	ops()->select(hw(), 32, 3);
+	ops()->select(hw(), 34, 1);
+	forget();
+	ops()->start(hw(), FX(0));
+	EXPECT(RD(FIXED_CTRL, 0xB0), WR(FIXED_CTRL, 0xB3));
+	assert_true(x86_pmu_wrmsr(&cpu.pmu, FIXED_CTRL, 0x93));
+	ops()->start(hw(), FX(2));
+	EXPECT(RD(FIXED_CTRL, 0x93), WR(FIXED_CTRL, 0x193));
+	assert_int_equal(cpu.guest_enabled, 1 | FX(0) | FX(2));
+	ops()->stop(hw(), FX(0) | FX(2));
+	EXPECT(RD(FIXED_CTRL, 0x193), WR(FIXED_CTRL, 0x90));
+	ops()->stop(hw(), FX(1));
+	EXPECT(WR(FIXED_CTRL, 0));
 }
 
 /* A selector that changes while its counter is started is written, as when policy changes. */
