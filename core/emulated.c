@@ -77,6 +77,8 @@ static void release(struct vpmu_vcpu *v, unsigned int i)
 	e->exists &= ~VPMU_BIT(i);
 	e->running &= ~VPMU_BIT(i);
 	e->paused &= ~VPMU_BIT(i);
+	e->rearm &= ~VPMU_BIT(i);
+	e->put_off &= ~VPMU_BIT(i);
 }
 
 static void release_all(struct vpmu_vcpu *v, uint64_t mask)
@@ -161,6 +163,7 @@ static void park(struct vpmu_vcpu *v, unsigned int i)
 	e->exists &= ~VPMU_BIT(i);
 	e->running &= ~VPMU_BIT(i);
 	e->paused &= ~VPMU_BIT(i);
+	e->put_off &= ~VPMU_BIT(i);
 	move(e, i, slot);
 	e->parked |= VPMU_BIT(slot);
 	e->counter[slot].parked_at = ++e->parkings;
@@ -203,8 +206,6 @@ static bool unpark(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event 
 	move(e, slot, i);
 	e->parked &= ~VPMU_BIT(slot);
 	e->exists |= VPMU_BIT(i);
-	/* A hint that was due may have come and gone. */
-	e->rearm |= VPMU_BIT(i);
 	return true;
 }
 
@@ -318,6 +319,22 @@ static bool start(struct vpmu_vcpu *v, unsigned int i)
 	return false;
 }
 
+/* So far away that no counter gets there between two exits, minutes at a count per cycle and more. */
+#define FAR (1ull << 40)
+
+/*
+ * After an overflow the next one is far away, and the guest is going to move it: arming waits for the
+ * enter after this one.
+ */
+static bool puts_off(struct vpmu_emulated *e, unsigned int i, const struct vpmu_event *event)
+{
+	if (event->period < FAR || e->put_off & VPMU_BIT(i))
+		return false;
+	e->put_off |= VPMU_BIT(i);
+	e->dirty |= VPMU_BIT(i);
+	return true;
+}
+
 /* An existing event of the right kind goes on; returns false if the source cannot. */
 static bool go_on(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *event)
 {
@@ -329,11 +346,15 @@ static bool go_on(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *
 	if (c->drifted)
 		c->base = look(v, i).value;
 	c->drifted = false;
-	if (is_armed(c, event) && !(e->rearm & VPMU_BIT(i)))
+	if (!(e->rearm & VPMU_BIT(i)) && is_armed(c, event))
+		return true;
+	if (puts_off(e, i, event))
 		return true;
 	if (e->source->ops->period(e->source, i, event->period))
 		return false;
 	note_armed(c, event);
+	e->rearm &= ~VPMU_BIT(i);
+	e->put_off &= ~VPMU_BIT(i);
 	return true;
 }
 
@@ -373,7 +394,6 @@ static bool make_way(struct vpmu_vcpu *v, unsigned int i)
 	e->unsupported &= ~VPMU_BIT(i);
 	if (!wanted(v, i, &event)) {
 		rest(v, i);
-		e->rearm &= ~VPMU_BIT(i);
 		return false;
 	}
 	if (e->exists & VPMU_BIT(i) && !same_event(&e->counter[i].event, &event))
@@ -395,7 +415,6 @@ static void reprogram(struct vpmu_vcpu *v, unsigned int i)
 		e->starved |= VPMU_BIT(i);
 		e->dirty |= VPMU_BIT(i);
 	}
-	e->rearm &= ~VPMU_BIT(i);
 }
 
 /* ---- Enter, exit, put ---- */
@@ -419,6 +438,7 @@ static void emulated_enter(struct vpmu_vcpu *v)
 
 	if (atomic_load_explicit(&e->hints, memory_order_relaxed))
 		take_hints(v);
+	settle_all(v, e->put_off);
 	/* What starves stays dirty for the next time. */
 	dirty = e->dirty & v->vm->counters;
 	e->dirty = 0;
@@ -466,7 +486,6 @@ static void emulated_replace(struct vpmu_vcpu *v)
 	release_parked(v, v->emulated->parked);
 	v->emulated->starved = 0;
 	v->emulated->unsupported = 0;
-	v->emulated->rearm = 0;
 	v->emulated->dirty = v->vm->counters;
 }
 

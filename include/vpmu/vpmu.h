@@ -244,6 +244,7 @@ struct vpmu_emulated {
 	uint64_t settled;            /* looked at since the exit */
 	uint64_t dirty;              /* to be worked out at the next enter */
 	uint64_t rearm;              /* its hint came */
+	uint64_t put_off;            /* and arming it again waits for another enter */
 	uint64_t used;               /* needed an event in this residency */
 	uint64_t starved;
 	uint64_t unsupported;        /* needs an event that the source does not have */

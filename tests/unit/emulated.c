@@ -454,6 +454,41 @@ static void short_pauses_leave_periods_alone(void **state)
 	finish(&s);
 }
 
+/* An overflow of a wide counter is armed once, for where the guest's handler sets it, and not for 2^64. */
+static void overflows_are_armed_once(void **state)
+{
+	const uint64_t reload = UINT64_MAX - 999;
+	struct scripted s;
+
+	(void)state;
+	scripted_init(&s, true);
+	set(&s, MODEL_PMCR, MODEL_PMCR_E | MODEL_PMCR_LC);
+	set(&s, MODEL_PMCCNTR, reload);
+	set(&s, MODEL_PMINTENSET, CYCLE_BIT);
+	set(&s, MODEL_PMCNTENSET, CYCLE_BIT);
+	for (unsigned int k = 0; k < 10; k++) {
+		run(&s, CYCLE, 1000);
+		(void)vpmu_vcpu_overflow(&s.g.v, CYCLE);
+		run(&s, CYCLE, 5);
+		assert_int_equal(s.source.periods, k);
+		assert_int_equal(get(&s, MODEL_PMOVSSET), CYCLE_BIT);
+		set(&s, MODEL_PMOVSCLR, CYCLE_BIT);
+		set(&s, MODEL_PMCCNTR, reload);
+		run(&s, CYCLE, 0);
+		assert_int_equal(s.source.periods, k + 1);
+		assert_int_equal(s.source.slot[CYCLE].left, 1000);
+	}
+	/* A guest that leaves it alone gets its next overflow too. */
+	run(&s, CYCLE, 1000);
+	(void)vpmu_vcpu_overflow(&s.g.v, CYCLE);
+	run(&s, CYCLE, 5);
+	assert_int_equal(s.source.periods, 10);
+	run(&s, CYCLE, 5);
+	assert_int_equal(s.source.periods, 11);
+	assert_int_equal(s.source.slot[CYCLE].event.period, (uint64_t)0 - 5);
+	finish(&s);
+}
+
 /* Where a look is a system call, one per counter and exit is enough. */
 static void looks_once_per_exit(void **state)
 {
@@ -753,6 +788,7 @@ int main(void)
 		cmocka_unit_test(parked_events_are_released),
 		cmocka_unit_test(stops_come_first),
 		cmocka_unit_test(short_pauses_leave_periods_alone),
+		cmocka_unit_test(overflows_are_armed_once),
 		cmocka_unit_test(looks_once_per_exit),
 		cmocka_unit_test(paused_events_make_room),
 		cmocka_unit_test(starving_shows),
