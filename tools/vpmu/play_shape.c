@@ -123,7 +123,7 @@ static void intel_config(const struct keys *k, const struct vpmu_x86_model *m,
 	if (!get(k, "status_set", 1, 1) && c->version > 3)
 		c->version = 3;
 	c->gp = get8(k, "gp", m->version ? m->gp : 8);
-	c->gp_width = get8(k, "gp_width", get(k, "width", m->version ? m->gp_width : 48, UINT8_MAX));
+	c->gp_width = get8(k, "gp_width", get(k, "width", m->gp_width ? m->gp_width : 48, UINT8_MAX));
 	c->fixed = get8(k, "fixed", m->version >= 2 ? m->fixed : 3);
 	c->fixed_width = get8(k, "fixed_width",
 			      get(k, "width", m->fixed_width ? m->fixed_width : 48, UINT8_MAX));

@@ -12,7 +12,7 @@
 #include "script_source.h"
 #include "x86_cpu.h"
 
-#define PLAY_TRACE_MAX 16384u       /* accesses since a mark that are remembered, for each CPU */
+#define PLAY_TRACE_MAX 131072u      /* accesses since a mark that are remembered, for each CPU */
 #define PLAY_CALLS_MAX 64u          /* source operations that are, for a message */
 #define PLAY_RAW_MAX 8u             /* raw events of a run */
 #define PLAY_POLICIES_MAX 32u       /* policies in use in a case */
@@ -96,8 +96,6 @@ struct play_cpu {
 	bool nmi_saw_host;           /* an NMI between two accesses did */
 	bool nmi_touched;            /* what an NMI calls touched a register */
 	bool line_taken;             /* Arm: the interrupt is active at the host */
-	unsigned int overflow;       /* counter that overflows in so many looks; 0: none */
-	uint64_t overflow_in;
 	uint64_t host_debugctl;      /* Intel: while a guest runs */
 	uint64_t marked_accesses;
 	struct model_access arm_trace[PLAY_TRACE_MAX];
