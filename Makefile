@@ -18,6 +18,10 @@ check:
 	@scripts/install-deps.sh test
 	@scripts/test.sh check
 
+mutants:
+	@scripts/install-deps.sh test
+	@scripts/mutants.sh
+
 build:
 	@scripts/install-deps.sh run
 	@scripts/build.sh host arm64
@@ -40,4 +44,4 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: run test check build bench install clean
+.PHONY: run test check mutants build bench install clean

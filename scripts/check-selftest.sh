@@ -61,6 +61,10 @@ tree()
 	Nothing.
 	END
 	printf '# A b\n[x](#a-b)\n' >readme.md
+	mkdir -p scenarios/museum tests/mutants
+	: >scenarios/museum/m01.play
+	printf '# M01: a bug\n--- a/core/f.c\n+++ b/core/f.c\n@@ -5 +5 @@\n-\treturn a;\n+\treturn 0;\n' \
+		>tests/mutants/m01.patch
 	# shellcheck disable=SC2016
 	printf '#!/bin/sh\n# SPDX-License-Identifier: MIT\necho "$1"\n' >a.sh
 }
@@ -82,6 +86,7 @@ expect good headers "$here/check-headers.sh" gcc -- .
 expect good manual "$here/check-manual.sh" .
 expect good shell "$here/check-shell.sh" .
 expect good links "$here/check-links.sh" .
+expect good mutants "$here/check-mutants.sh" .
 expect good core-symbols "$here/check-core-symbols.sh" nm f.a
 expect good exports "$here/check-exports.sh" nm f.so .
 
@@ -133,6 +138,15 @@ expect bad "dead link" "$here/check-links.sh" .
 tree
 echo '[x](#nowhere)' >>readme.md
 expect bad "dead anchor" "$here/check-links.sh" .
+tree
+sed -i 's/return a;/return -a;/' core/f.c
+expect bad "mutant that does not apply" "$here/check-mutants.sh" .
+tree
+rm scenarios/museum/m01.play
+expect bad "mutant without a scenario" "$here/check-mutants.sh" .
+tree
+sed -i 1d tests/mutants/m01.patch
+expect bad "mutant that does not say what it is" "$here/check-mutants.sh" .
 tree
 sed -i 's/return a;/extern int puts(const char *); return puts("");/' core/f.c
 library

@@ -37,4 +37,5 @@ run registers scripts/check-registers.sh
 run install scripts/check-install.sh
 run shell scripts/check-shell.sh
 run links scripts/check-links.sh
+run mutants scripts/check-mutants.sh
 exit $status

@@ -20,7 +20,7 @@ esac
 
 set -- meson ninja-build gcc libc6-dev binutils pkg-config libcmocka-dev \
 	libunicorn-dev libcapstone-dev device-tree-compiler qemu-system-arm cpio xz-utils
-[ "$group" = run ] || set -- "$@" clang shellcheck mandoc
+[ "$group" = run ] || set -- "$@" clang shellcheck mandoc patch
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "install-deps: this is not Debian; what is needed there: $*" >&2

@@ -1,0 +1,26 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# check-mutants.sh - every mutant says which bug it is, has a scenario, and still applies.
+#
+# usage: check-mutants.sh [ROOT]
+#
+# Whether the scenarios notice them is for mutants.sh to say.
+set -eu
+cd "${1:-$(dirname "$0")/..}"
+
+status=0
+bad() { echo "check-mutants: $*" >&2; status=1; }
+
+command -v patch >/dev/null || { bad "the program 'patch' is missing"; exit 1; }
+for file in tests/mutants/*.patch; do
+	[ -e "$file" ] || { bad "no mutants at all"; break; }
+	name=$(basename "$file" .patch)
+	number=$(echo "$name" | sed -n 's/^m\([0-9]*\)[a-z]\{0,1\}$/\1/p')
+	[ -n "$number" ] || bad "$file: not named mNN.patch, with a letter for further ones"
+	[ -e "scenarios/museum/m$number.play" ] || bad "$file: no scenario scenarios/museum/m$number.play"
+	head -n 1 "$file" | grep -q "^# M$number: [^ ]" || bad "$file: its first line is not '# M$number: the bug'"
+	[ "$(grep -c '^+++ b/' "$file")" -gt 0 ] || bad "$file: changes nothing"
+	said=$(patch -p1 -s -f --dry-run <"$file" 2>&1) || bad "$file: does not apply: $said"
+done
+exit $status

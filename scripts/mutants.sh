@@ -1,0 +1,112 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# mutants.sh - puts each historical bug of tests/mutants back into a copy of the sources and expects
+# that the scenario of its name fails.
+#
+# usage: mutants.sh [NAME...]     without a name: all
+#
+# One line per mutant: `killed`, `survived` or `broken` (it does not apply or build, or the scenario ends
+# otherwise than by a failed case); then what was counted. Exit status 1 if not all were killed.
+set -eu
+cd "$(dirname "$0")/.."
+
+root=$PWD
+place=build/mutants
+tree=$place/tree
+out=$place/out
+vpmu=$out/tools/vpmu/vpmu
+
+scripts/build.sh
+if [ -e "$place" ] && [ ! -w "$place" ]; then
+	echo "mutants: $place belongs to $(stat -c %U "$place"), and $(id -un) may not write there." >&2
+	exit 1
+fi
+command -v patch >/dev/null || {
+	echo "mutants: the program 'patch' is missing" >&2
+	exit 1
+}
+rm -rf "$place"
+mkdir -p "$tree"
+tar -cf - --exclude=./build --exclude=./.git . | tar -xf - -C "$tree"
+
+# Nothing but the command, without optimization: each mutant compiles a file or two and links.
+build() { ninja -C "$out" --quiet tools/vpmu/vpmu; }
+{
+	CC=${CC:-gcc} meson setup "$out" "$tree" -Ddefault_library=static -Dwerror=false \
+		-Doptimization=0 -Ddebug=false && build
+} >"$place/log" 2>&1 || {
+	cat "$place/log" >&2
+	echo "mutants: the sources do not build as they are" >&2
+	exit 1
+}
+
+play() { timeout 60 "$vpmu" play "$1" >"$place/log" 2>&1; }
+
+# The scenario that is about mutant $1: m42b is another bug of m42's kind.
+scenario_of() { echo "scenarios/museum/$(echo "$1" | sed 's/[a-z]$//').play"; }
+
+unmutated()
+{
+	play "$1" && return
+	grep -v '^ok ' "$place/log" >&2
+	echo "mutants: $1 fails without a mutant" >&2
+	exit 1
+}
+
+killed=0
+total=0
+
+# verdict WORD NAME REASON
+verdict()
+{
+	printf '%-8s %-6s %s\n' "$1" "$2" "$3"
+	[ "$1" != killed ] || killed=$((killed + 1))
+}
+
+# The first case that fails, without where and why.
+first_failure() { sed -n 's/^not ok \([^]]*\]\).*/\1/p' "$place/log" | head -n 1; }
+
+try()
+{
+	play "$(scenario_of "$1")" && rc=0 || rc=$?
+	case $rc in
+	0) verdict survived "$1" "$2" ;;
+	1) verdict killed "$1" "$2 [$(grep -c '^not ok ' "$place/log") cases, $(first_failure)]" ;;
+	2) verdict broken "$1" "the scenario: $(tail -n 1 "$place/log")" ;;
+	*) verdict broken "$1" "vpmu play ended with status $rc" ;;
+	esac
+}
+
+mutant()
+{
+	file=$root/tests/mutants/$1.patch
+	bug=$(sed -n '1s/^# M[0-9]*: *//p' "$file")
+	total=$((total + 1))
+	patch -p1 -s -f --dry-run -d "$tree" <"$file" >"$place/log" 2>&1 || {
+		verdict broken "$1" "does not apply: $(head -n 1 "$place/log")"
+		return
+	}
+	patch -p1 -s -f -d "$tree" <"$file"
+	if build >"$place/log" 2>&1; then
+		try "$1" "$bug"
+	else
+		verdict broken "$1" "does not build: $(grep -m 1 error: "$place/log" || true)"
+	fi
+	patch -p1 -R -s -f -d "$tree" <"$file"
+}
+
+if [ $# -eq 0 ]; then
+	unmutated scenarios/museum
+	for file in tests/mutants/m*.patch; do basename "$file" .patch; done | sort -V >"$place/names"
+	# The names are ours: no spaces.
+	# shellcheck disable=SC2046
+	set -- $(cat "$place/names")
+else
+	for name; do unmutated "$(scenario_of "$name")"; done
+fi
+for name; do mutant "$name"; done
+
+echo "mutants.killed,$killed,count"
+echo "mutants.total,$total,count"
+[ "$killed" -eq "$total" ]
