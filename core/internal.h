@@ -125,6 +125,8 @@ struct vpmu_switch {
 	 */
 	void (*pull)(struct vpmu_vcpu *v, uint32_t items, uint64_t counters);
 	void (*push)(struct vpmu_vcpu *v, const struct vpmu_change *change);
+	/* May be NULL. The guest reads counters by an instruction that is direct for all or for none. */
+	void (*show)(struct vpmu_vcpu *v);
 };
 
 extern const struct vpmu_switch vpmu_mediated_switch;

@@ -110,6 +110,38 @@ static void put_counters(struct vpmu_vcpu *v, uint64_t mask)
 	}
 }
 
+/*
+ * RDPMC can name any counter, so it is direct only while all of them show the guest's values (A2): those that
+ * were not loaded, because they never counted, too. They get there once the guest was seen to use it.
+ */
+static void show_all(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	uint64_t rest = v->vm->counters & ~v->in_hw_counters;
+
+	if (!v->touched_counters || !v->vm->arch->enables_trap || !is_direct(v))
+		return;
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		if (v->state.value[i]) {
+			put_counters(v, VPMU_BIT(i));
+		} else if (!(cpu->known_value & VPMU_BIT(i))) {
+			cpu->hw->ops->write(cpu->hw, i, 0);
+			cpu->known_value |= VPMU_BIT(i);
+		}
+	}
+}
+
+static void mediated_show(struct vpmu_vcpu *v)
+{
+	if (!vpmu_vcpu_is_resident(v))
+		return;
+	vpmu_cpu_own(v->cpu, VPMU_OWNER_TRANSITION);
+	show_all(v);
+	vpmu_cpu_own(v->cpu, VPMU_OWNER_PARKED);
+}
+
 /* ---- Load ---- */
 
 static void open_view(struct vpmu_vcpu *v)
@@ -180,6 +212,7 @@ static void load(struct vpmu_vcpu *v)
 	v->in_hw = v->vm->arch->direct_items[cpu->reach];
 	v->in_hw_counters = 0;
 	put_counters(v, starts_alone(v) ? v->vm->counters : v->state.enabled);
+	show_all(v);
 	if (v->state.status)
 		ops->status_set(hw, v->state.status);
 	if (v->state.interrupts)
@@ -501,4 +534,5 @@ const struct vpmu_switch vpmu_mediated_switch = {
 	.evict = mediated_evict,
 	.pull = mediated_pull,
 	.push = mediated_push,
+	.show = mediated_show,
 };

@@ -166,6 +166,9 @@ static int rdpmc_outcome(struct vpmu_vcpu *v, struct vpmu_x86_rdpmc *rdpmc)
 		return VPMU_FAULT_GP;
 	vpmu_vcpu_pull(v, 0, VPMU_BIT(n));
 	rdpmc->value = v->state.value[n];
+	v->touched_counters = true;
+	if (v->vm->sw->show)
+		v->vm->sw->show(v);
 	return VPMU_HANDLED;
 }
 
