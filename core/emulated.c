@@ -113,7 +113,7 @@ static bool same_event(const struct vpmu_event *a, const struct vpmu_event *b)
  * So many residencies without use, and a parked event is released. Not one: the guest's turns and the
  * host's time slices have nothing to do with each other.
  */
-#define PARKED_RESIDENCIES 8u
+#define PARKED_RESIDENCIES 64u
 
 static void release_parked(struct vpmu_vcpu *v, uint64_t mask)
 {

@@ -381,7 +381,7 @@ static void parked_events_are_released(void **state)
 		count_from(&s, 0, 0x100 + k, 0, false);
 		run(&s, 0, 1);
 	}
-	for (unsigned int k = 0; k < 9; k++) {
+	for (unsigned int k = 0; k < 65; k++) {
 		assert_int_equal(s.source.live, 4);
 		count_from(&s, 0, 0x100 + 2 + k % 2, 0, false);
 		run(&s, 0, 1);
