@@ -416,8 +416,9 @@ static void stops_come_first(void **state)
 		guest_write(&g.v, MODEL_PMCNTENSET, 2 - k % 2);
 		assert_int_equal(vpmu_vcpu_enter(&g.v, 0), 0);
 		assert_int_equal(vpmu_vcpu_exit(&g.v, 0), 0);
+		assert_true(source.slot[0].exists == (k > 0) && source.slot[1].exists);
 	}
-	/* The paused one gives up its counter: refused, stop, start. */
+	/* The paused one gives up its counter, not its place: refused, stop, start. */
 	assert_int_equal(source.source.calls - calls, 3);
 	assert_int_equal(vpmu_vcpu_put(&g.v), 0);
 	assert_int_equal(vpmu_vcpu_detach(&g.v), 0);

@@ -93,6 +93,7 @@ static struct world {
 	uint64_t random;
 	uint32_t lvtpc;
 	bool nmi;
+	unsigned int pmis_in_exit;
 	uint64_t calls;              /* of the source, before this exit */
 	uint64_t most_calls;         /* in one exit */
 	uint64_t exits, pmis, residencies, rdpmc_exits;
@@ -154,12 +155,12 @@ static void brute_force_instruction(void)
 
 /* ---- Out of the guest and in again ---- */
 
+/* Mail thread 4: never a second one in the same exit, whoever asks how often. */
 static void deliver(void)
 {
 	if (vpmu_vcpu_pmi(&w.v) != 1)
 		return;
-	/* RULES C, mail thread 4: never a second one in the same exit. */
-	assert_int_equal(vpmu_vcpu_pmi(&w.v), 0);
+	assert_int_equal(++w.pmis_in_exit, 1);
 	w.pmis++;
 	assert_false(w.lvtpc & X86_LVTPC_MASKED);
 	w.lvtpc |= X86_LVTPC_MASKED;
@@ -170,6 +171,7 @@ static void deliver(void)
 static void leave(void)
 {
 	w.exits++;
+	w.pmis_in_exit = 0;
 	w.calls = w.source.source.calls;
 	if (w.mode == MEDIATED)
 		x86_cpu_exit(&w.cpu);
@@ -479,6 +481,8 @@ static void execute(void)
 	brute_force(cycles);
 	if (kick) {
 		leave();
+		if (random_below(2))
+			deliver();
 		if (random_below(2))
 			emulated_instruction();
 		enter();
