@@ -41,10 +41,11 @@ static void deliver_arm(struct play_run *r, struct play_vcpu *v)
 
 	if (level < 0)
 		play_must(r, "vpmu_vcpu_interrupt", level);
-	if (level && !v->line) {
+	if (level && !v->line)
 		v->counts.pmis++;
+	/* A level wakes, an old one too. */
+	if (level)
 		v->halted = false;
-	}
 	v->line = level;
 }
 

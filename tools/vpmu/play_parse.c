@@ -138,10 +138,10 @@ static struct play_step *parse_steps(struct play_parser *p, bool in_block)
 		play_skip_newlines(p);
 		if (p->next->kind == PLAY_END || (in_block && play_at_sign(p, '}')))
 			return first;
+		if (play_at_sign(p, '}'))
+			play_refuse(p, p->next->line, "this '}' closes nothing");
 		*end = parse_statement(p);
 		play_needs_end(p);
-		if (!in_block && play_at_sign(p, '}'))
-			play_refuse(p, p->next->line, "this '}' closes nothing");
 		/* Definitions and arrays are no steps. */
 		if (*end)
 			end = &(*end)->next;

@@ -100,6 +100,19 @@ static void lacks(struct play_run *r, const struct play_arg *args)
 	r->world->lacks = play_arg(r, args, 0);
 }
 
+/* ---- The physical PMU of a mediated one ---- */
+
+static void hw_overflow(struct play_run *r, const struct play_arg *args)
+{
+	struct play_cpu *cpu = play_cpu(r);
+	uint64_t at = play_option(r, args, "at", 1);
+
+	cpu->overflow = play_index(r, args, 0, VPMU_COUNTER_MAX);
+	/* There is a look before and one after every access. */
+	cpu->overflow_in = at ? 2 * at - 1 : 0;
+}
+
+#define MEDIATED .needs = PLAY_NEEDS_MEDIATED
 #define EMULATED .needs = PLAY_NEEDS_EMULATED
 
 const struct play_command play_source_commands[] = {
@@ -116,5 +129,7 @@ const struct play_command play_source_commands[] = {
 	{ .name = "source fail", .run = fail, .min = 1, .max = 1, EMULATED },
 	{ .name = "source starve", .run = starve, .min = 1, .max = 1, EMULATED },
 	{ .name = "source lacks", .run = lacks, .min = 1, .max = 1, EMULATED },
+	{ .name = "hw overflow", .run = hw_overflow, .min = 1, .max = 1, .options = "at=",
+	  MEDIATED },
 	{ 0 },
 };

@@ -31,12 +31,27 @@ void play_mark(struct play_run *r)
 
 /* ---- NMIs between all accesses (RULES A3) ---- */
 
+/* The status of one that the hardware would set, by the register that sets it: no interrupt comes of it. */
+static void overflow(struct play_cpu *cpu)
+{
+	uint64_t bit = PLAY_BIT(cpu->overflow);
+
+	if (!play_is(cpu->run, PLAY_X86))
+		(void)model_el2_access(&cpu->arm_pmu, MODEL_PMOVSSET, true, &bit);
+	else if (cpu->run->what->model->arch == PLAY_AMD)
+		(void)x86_pmu_wrmsr(&cpu->x86.pmu, X86_MSR_AMD_STATUS_SET, bit);
+	else
+		(void)x86_pmu_wrmsr(&cpu->x86.pmu, X86_MSR_STATUS_SET, bit);
+}
+
 static void nmi(struct play_cpu *cpu)
 {
 	uint64_t accesses = cpu->hw->accesses;
 
 	if (cpu->at_boundary)
 		return;
+	if (cpu->overflow_in && !--cpu->overflow_in)
+		overflow(cpu);
 	if (vpmu_cpu_nmi_owner(&cpu->cpu) == VPMU_OWNER_HOST)
 		cpu->nmi_saw_host = true;
 	if (cpu->hw->accesses != accesses)

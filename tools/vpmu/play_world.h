@@ -96,6 +96,8 @@ struct play_cpu {
 	bool nmi_saw_host;           /* an NMI between two accesses did */
 	bool nmi_touched;            /* what an NMI calls touched a register */
 	bool line_taken;             /* Arm: the interrupt is active at the host */
+	unsigned int overflow;       /* counter that overflows in so many looks; 0: none */
+	uint64_t overflow_in;
 	uint64_t host_debugctl;      /* Intel: while a guest runs */
 	uint64_t marked_accesses;
 	struct model_access arm_trace[PLAY_TRACE_MAX];

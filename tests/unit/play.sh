@@ -1,0 +1,352 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# play.sh VPMU - what `vpmu play` says about scenarios that fail, that make no sense, and that do not end.
+# One line per case.
+set -u
+vpmu=$1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+status=0
+# What the scenarios and runs below have instead of the usual.
+model=
+mode=
+files=
+
+# script NAME: a scenario from standard input, with a head for MODEL and MODE, 3 lines.
+script()
+{
+	{
+		echo "scenario t \"$1\""
+		echo "model ${model:-intel}"
+		echo "matrix ${mode:-cheap}"
+		cat
+	} >t.play
+}
+
+# plays NAME STATUS PATTERN... : the scenario t ends with this status and every pattern is in its output.
+plays()
+{
+	name=$1
+	want=$2
+	shift 2
+	# shellcheck disable=SC2086 # several words
+	timeout 60 "$vpmu" play ${files:-t.play} >out 2>&1 </dev/null
+	got=$?
+	for pattern in "$@"; do
+		if ! grep -qe "$pattern" out; then
+			echo "not ok $name: '$pattern' is not in: $(tr '\n' '|' <out | head -c 300)"
+			status=1
+			return
+		fi
+	done
+	if [ "$got" -ne "$want" ]; then
+		echo "not ok $name: status $got, expected $want: $(tr '\n' '|' <out | head -c 300)"
+		status=1
+		return
+	fi
+	echo "ok $name"
+}
+
+# refuses NAME PATTERN: of a scenario from standard input, nothing is run.
+refuses()
+{
+	script "$1"
+	plays "$1" 2 "$2"
+	if grep -qE '^(ok|not ok) t|passed' out; then
+		echo "not ok $1/nothing-is-run: $(tr '\n' '|' <out)"
+		status=1
+	fi
+}
+
+# ---- Files that are no scenario ----
+
+refuses unknown-name '^t.play:4: nothing is named .nosuch.$' <<'X'
+expect nosuch == 1
+X
+refuses unknown-member '^t.play:4: nothing is named .state.nosuch.$' <<'X'
+expect state.nosuch == 1
+X
+refuses missing-value '^t.play:5: a value is missing$' <<'X'
+expect 1 +
+X
+refuses rest-of-line '^t.play:5: the step has ended, but the line goes on$' <<'X'
+
+skip "it" 3
+X
+refuses too-many-values '^t.play:4: run takes 1 to 1 values here, not 2$' <<'X'
+run 1 2
+X
+refuses too-few-values '^t.play:4: rdpmc takes 1 to 1 values$' <<'X'
+expect rdpmc() == 0
+X
+refuses bad-number '^t.play:4: this is not a number$' <<'X'
+run 0x12G
+X
+refuses huge-number '^t.play:4: this number does not fit in 64 bits$' <<'X'
+run 0x1_0000_0000_0000_0000
+X
+refuses open-string '^t.play:4: a string ends on its line$' <<'X'
+skip "for ever
+X
+refuses stray-character "^t.play:4: the character '@' has no place here$" <<'X'
+run 1 @ 2
+X
+refuses open-block "^t.play:4: this '{' is never closed$" <<'X'
+repeat 3 {
+	run 1
+X
+refuses stray-brace "^t.play:5: this '}' closes nothing$" <<'X'
+run 1
+}
+X
+refuses recursion "^t.play:4: nothing is named 'F'$" <<'X'
+define F(x) = x ? F(x - 1) : 0
+X
+refuses redefinition "^t.play:5: 'F' is there already$" <<'X'
+define F = 1
+define F = 2
+X
+refuses keyword-as-name "^t.play:4: 'repeat' cannot be a name$" <<'X'
+let repeat = 1
+X
+refuses not-assignable '^t.play:4: only variables and elements are assigned' <<'X'
+1 = 2
+X
+refuses head-too-late "^t.play:5: 'model' belongs to the head, before all steps$" <<'X'
+run 1
+model amd
+X
+refuses array-too-large '^t.play:4: an array has 1 to 65536 elements' <<'X'
+array a 65537
+X
+refuses no-case "^t.play:4: 'risc' is no case$" <<'X'
+only risc { run 1 }
+X
+refuses wrong-architecture "^t.play:4: 'mrs' has no meaning for intel, emulated cheap" <<'X'
+expect mrs(PMCR_EL0) == 0
+X
+refuses wrong-mode "^t.play:4: 'phys' has no meaning for intel, emulated cheap" <<'X'
+expect phys(0x38F) == 0
+X
+mode=lazy
+refuses source-without-one "^t.play:4: 'source count' has no meaning for intel, mediated lazy" <<'X'
+source count 0 1
+X
+mode=
+{ printf 'run '; head -c 100 /dev/zero | tr '\0' '('; echo; } | refuses too-deep '^t.play:4: more than 64 blocks or parentheses'
+{ printf 'run '; head -c 5000 /dev/zero | tr '\0' '~'; echo 0; } | refuses too-many-signs '^t.play:4: more than 64 blocks or parentheses'
+{ head -c 100 /dev/zero | sed 's/\x00/repeat 1 {/g'; echo; } | refuses too-many-blocks '^t.play:4: more than 64 blocks or parentheses'
+head -c 300000 /dev/zero | tr '\0' '#' | refuses too-long 't.play is no text of up to 262144 bytes'
+printf 'run 1\0\n' | refuses zero-byte 't.play is no text'
+
+mode=fast
+refuses unknown-mode "^t.play:3: 'fast' is no mode$" <<'X'
+run 1
+X
+mode=
+model='riscv'
+refuses unknown-model '^t.play:2: a model is intel, amd or arm$' <<'X'
+run 1
+X
+model=
+model='intel colour=3'
+refuses unknown-key "^t.play:2: nothing is named 'colour'$" <<'X'
+run 1
+X
+model=
+echo 'model intel' >t.play
+plays no-name 2 "^t.play:1: the line 'scenario NAME"
+echo 'scenario t "no model"' >t.play
+plays no-model 2 "^t.play:1: a line 'model' is missing$"
+files=nosuch.play
+plays no-file 2 'cannot read nosuch.play'
+files=
+mkdir empty
+files=empty
+plays empty-folder 2 'empty has no \*.play'
+files=
+
+# Of several files nothing is run if one of them is bad; no two have the same name.
+echo 'run 1' | script good
+cp t.play good.play
+echo 'run (' | script bad
+files='good.play t.play'
+plays one-bad-file 2 '^t.play:[45]: '
+files=
+grep -q '^ok' out && { echo 'not ok one-bad-file/nothing-is-run'; status=1; }
+cp good.play other.play
+files='good.play other.play'
+plays equal-names 2 'are both called t$'
+files=
+
+# ---- Cases that fail: where, what, and what happened before ----
+
+script failure <<'X'
+wrmsr IA32_PERFEVTSEL0 = SEL(INSTRUCTIONS)
+run 10
+mark
+run 5
+# A remark.
+	expect rdpmc(0) == 16
+X
+plays failure 1 '^not ok t \[intel emulated cheap\]: t.play:9: expected == 0x10, seen 0xf$' \
+	'^    expect rdpmc(0) == 16$' '^      read slot 0 0xf$' '^0 passed, 1 failed, 0 skipped$'
+
+mode=eager
+script hardware-trace <<'X'
+wrmsr IA32_PERFEVTSEL0 = SEL(INSTRUCTIONS)
+run 10
+put
+expect 0
+X
+plays hardware-trace 1 't.play:7: expected what is not 0, seen 0' '^      WRMSR IA32_FIXED_CTR2 = 0$' \
+	'CPU 0, accesses since the mark: [0-9]*, the last:'
+mode=
+
+script fault <<'X'
+wrmsr IA32_PERF_GLOBAL_STATUS = 1
+X
+plays fault 1 't.play:4: WRMSR: expected OK, seen GP$'
+script no-fault <<'X'
+expect GP rdmsr(IA32_PERF_GLOBAL_STATUS)
+X
+plays no-fault 1 't.play:4: RDMSR: expected GP, seen OK$'
+script wrong-fault <<'X'
+expect NOT_MINE wrmsr IA32_PERF_GLOBAL_STATUS = 1
+X
+plays wrong-fault 1 't.play:4: WRMSR: expected NOT_MINE, seen GP$'
+script range <<'X'
+expect 5 in 6..7
+X
+plays range 1 't.play:4: expected 0x6..0x7, seen 0x5$'
+script inner-outcome <<'X'
+expect GP wrmsr IA32_PERF_GLOBAL_CTRL = rdmsr(0x390 + 1)
+X
+plays inner-outcome 1 't.play:4: RDMSR: expected OK, seen GP$'
+script state <<'X'
+run 1
+expect E_STATE reset
+expect E_PARAM reset
+X
+plays state 1 't.play:6: vpmu_vcpu_reset: expected E_PARAM, seen OK$'
+script several <<'X'
+only cheap { expect 1 }
+only dear { expect 0 }
+if amd { skip "for a reason" }
+X
+sed -i 's/^matrix.*/model amd\nmatrix emulated/' t.play
+plays several 1 '^ok t \[intel emulated cheap\]$' '^not ok t \[intel emulated dear\]: ' \
+	'^skip t \[amd emulated cheap\]: for a reason$' '^1 passed, 2 failed, 1 skipped$'
+
+# What a test of the library would have got wrong: an event left, an operation while the guest runs.
+script always-looked-at <<'X'
+wrmsr IA32_PERFEVTSEL0 = SEL(INSTRUCTIONS)
+run 1
+expect live == 1
+detach
+expect live == 0
+X
+plays always-looked-at 0 '^1 passed, 0 failed, 0 skipped$'
+
+# ---- Cases that make no sense: found when the step is made ----
+
+script division <<'X'
+let x = 0
+run 10 / x
+X
+plays division 2 '^not ok t .*: t.play:5: division by 0$'
+script bounds <<'X'
+array a 3
+a[2] = 1
+a[a[2] + 2] = 1
+X
+plays bounds 2 't.play:6: a\[3\] is beyond its 3 elements$'
+script member <<'X'
+let i = 8
+wrmsr IA32_PERFEVTSEL(i) = 0
+X
+plays member 2 't.play:5: IA32_PERFEVTSEL has members 0 to 7, not 8$'
+script no-vcpu <<'X'
+vcpu 1 { run 1 }
+X
+plays no-vcpu 2 't.play:4: there is no vCPU 1$'
+script halted <<'X'
+hlt
+run 1
+X
+plays halted 2 't.play:5: the vCPU is halted'
+model='intel gp=300'
+script does-not-fit <<'X'
+run 1
+X
+plays does-not-fit 2 't.play:4: gp=0x12c does not fit: at most 0xff$'
+model=
+mode=lazy
+model='intel'
+script no-hardware <<'X'
+machine gp_width=64
+X
+plays no-hardware 2 't.play:4: the hardware is one that does not exist'
+mode=
+model=
+script nothing-saved <<'X'
+restore A
+X
+plays nothing-saved 2 't.play:4: nothing was saved there$'
+
+# ---- Everything ends ----
+
+script endless <<'X'
+while 1 { }
+X
+plays endless 1 't.play:4: the case does not end: more than 100000000 steps$'
+script many-rounds <<'X'
+repeat ~0 { repeat ~0 { let x = 1 } }
+X
+plays many-rounds 1 'the case does not end'
+{
+	echo 'define A0(x) = x + x'
+	i=0
+	while [ $i -lt 60 ]; do
+		echo "define A$((i + 1))(x) = A$i(x) + A$i(x)"
+		i=$((i + 1))
+	done
+	echo 'expect A60(1)'
+} | script doubling
+plays doubling 1 'the case does not end'
+script long-run <<'X'
+run ~0 step=1
+X
+plays long-run 2 'more than 10000000 portions$'
+
+# ---- Options ----
+
+sed -i 's/^run.*/run 1/; s/^matrix.*/matrix all/' t.play
+files='-l t.play'
+plays list 0 '^t \[intel emulated cheap\]$' '^t \[intel mediated eager\]$'
+files=
+files='-m mediated t.play'
+plays one-group 0 '^2 passed, 0 failed, 0 skipped$'
+files=
+files='-m cheap t.play'
+plays one-mode 0 '^1 passed, 0 failed, 0 skipped$'
+files=
+files='-v -m lazy t.play'
+plays verbose 0 '^  4: run 1$'
+files=
+files='-m fast t.play'
+plays bad-mode 2 "'fast' is no mode"
+files=
+files='-x t.play'
+plays bad-option 2 "unknown option '-x'"
+files=
+mkdir -p folder/deeper
+sed 's/scenario t/scenario u/' t.play >folder/deeper/u.play
+cp t.play folder
+echo 'no scenario' >folder/remark.txt
+files=folder
+plays folder 0 '^ok u ' '^ok t ' '^8 passed'
+files=
+exit $status
