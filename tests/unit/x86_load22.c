@@ -648,12 +648,55 @@ static void mediated(void **state)
 	assert_true(w.rdpmc_exits <= w.residencies + w.exits / 256 + 1);
 }
 
+/*
+ * RULES A2: RDPMC is direct once the guest was seen to use it, although it never enabled most counters;
+ * and what the host left in those is not what it reads.
+ */
+static void rdpmc_becomes_direct(void **state)
+{
+	(void)state;
+	boot(MEDIATED);
+	leave();
+	assert_int_equal(vpmu_vcpu_put(&w.v), 0);
+	for (unsigned int c = 0; c < COUNTERS; c++) {
+		if (c < GP)
+			w.cpu.pmu.gp[c] = 0x1234 + c;
+		else
+			w.cpu.pmu.fixed[c - GP] = 0x1234 + c;
+	}
+	assert_int_equal(vpmu_vcpu_load(&w.v, &w.owner), 0);
+	enter();
+	current = 3;
+	wrmsr(X86_MSR_PMC(3), 33, set_value);
+	current = 0;
+	wrmsr(X86_MSR_PERFEVTSEL(0), load[9].selector | X86_SEL_USR | X86_SEL_EN, set_enable);
+	for (unsigned int c = 0; c < COUNTERS; c++)
+		assert_int_equal(rdpmc(c), c == 3 ? 33 : 0);
+	assert_int_equal(w.rdpmc_exits, 1);
+	for (unsigned int c = 0; c < COUNTERS; c++)
+		assert_int_equal(rdpmc(c), c == 3 ? 33 : 0);
+	/* The same after another load, which asks again. */
+	leave();
+	assert_int_equal(vpmu_vcpu_put(&w.v), 0);
+	for (unsigned int c = 0; c < COUNTERS; c++)
+		assert_int_equal(c < GP ? w.cpu.pmu.gp[c] : w.cpu.pmu.fixed[c - GP], 0);
+	assert_int_equal(vpmu_vcpu_load(&w.v, &w.owner), 0);
+	enter();
+	for (unsigned int c = 0; c < COUNTERS; c++)
+		assert_int_equal(rdpmc(c), c == 3 ? 33 : 0);
+	assert_int_equal(w.rdpmc_exits, 2);
+	leave();
+	assert_int_equal(vpmu_vcpu_put(&w.v), 0);
+	assert_int_equal(w.cpu.violations, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(emulated_with_cheap_reads),
 		cmocka_unit_test(emulated_with_dear_reads),
 		cmocka_unit_test(mediated),
+		cmocka_unit_test(rdpmc_becomes_direct),
 	};
 
 	return cmocka_run_group_tests_name("x86-load22", tests, NULL, NULL);
