@@ -34,7 +34,7 @@ static void eager_enter(struct vpmu_vcpu *v)
 	cpu->host_global = ops->global(hw);
 	ops->stop(hw, hw->caps.counters);
 	ops->interrupts_clear(hw, hw->caps.counters);
-	ops->status_clear(hw, hw->caps.counters);
+	ops->status_clear(hw, hw->caps.counters | hw->caps.status);
 	while (rest) {
 		unsigned int i = vpmu_mask_next(&rest);
 
@@ -70,7 +70,7 @@ static void eager_save_control(struct vpmu_vcpu *v)
 	s->status = ops->status(hw);
 	ops->stop(hw, v->vm->counters);
 	ops->interrupts_clear(hw, v->vm->counters);
-	ops->status_clear(hw, v->vm->counters);
+	ops->status_clear(hw, v->vm->counters | hw->caps.status);
 	if (items & VPMU_ITEM_GLOBAL)
 		s->global = global;
 	if (items & VPMU_ITEM_ENABLED)

@@ -51,7 +51,7 @@ int vpmu_cpu_init(struct vpmu_cpu *cpu, uint32_t number, struct vpmu_hw *hw)
 	ops->set_global(hw, hw->caps.global_reset);
 	ops->stop(hw, counters);
 	ops->interrupts_clear(hw, counters);
-	ops->status_clear(hw, counters);
+	ops->status_clear(hw, counters | hw->caps.status);
 	return 0;
 }
 

@@ -164,7 +164,7 @@ static void sweep(struct vpmu_vcpu *v)
 		return;
 	ops_of(v)->stop(cpu->hw, cpu->hw->caps.counters);
 	ops_of(v)->interrupts_clear(cpu->hw, cpu->hw->caps.counters);
-	ops_of(v)->status_clear(cpu->hw, cpu->hw->caps.counters);
+	ops_of(v)->status_clear(cpu->hw, cpu->hw->caps.counters | cpu->hw->caps.status);
 	cpu->reclaimed = false;
 }
 
