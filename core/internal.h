@@ -148,6 +148,19 @@ void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change);
 void vpmu_vcpu_note(struct vpmu_vcpu *v);
 /* pmi.c: edge: the guest masks its interrupt's entry, or unmasks it. */
 void vpmu_vcpu_mask_interrupt(struct vpmu_vcpu *v, bool masked);
+/*
+ * Edge: must clearing an overflow trap? Of one that was told and is cleared and set again unseen, the next look at
+ * the status would not know that it is a new one. While the entry is masked that does not matter: nothing is sent.
+ */
+static inline bool vpmu_vcpu_watches_acks(const struct vpmu_vcpu *v)
+{
+	return v->watches_acks || (v->reported && !v->interrupt_masked);
+}
+
+/* pmi.c: edge: what is owed, but not to a masked entry. */
+void vpmu_vcpu_lose(struct vpmu_vcpu *v);
+/* pmi.c: edge: a trapped access changed the interrupt enables; (old) is what they were. */
+void vpmu_vcpu_switched(struct vpmu_vcpu *v, uint64_t old);
 /* pmi.c: a trapped access changed the status; (old) is what it was. */
 void vpmu_vcpu_noted(struct vpmu_vcpu *v, uint64_t old);
 

@@ -55,6 +55,22 @@ void vpmu_vcpu_note(struct vpmu_vcpu *v)
 	clear_for_guest(v, v->state.status);
 }
 
+/*
+ * A trapped access switched interrupt enables; (old): as they were. What overflowed until now did so under
+ * those: an overflow without one sends nothing later, and that of a counter that has lost its own is still owed.
+ */
+void vpmu_vcpu_switched(struct vpmu_vcpu *v, uint64_t old)
+{
+	uint64_t now = v->state.interrupts;
+
+	if (!is_edge(v) || old == now)
+		return;
+	v->state.interrupts = old;
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, 0);
+	v->state.interrupts = now;
+	v->reported |= v->state.status & now & ~old;
+}
+
 /* What software sets in the status sends no interrupt by itself. */
 void vpmu_vcpu_noted(struct vpmu_vcpu *v, uint64_t old)
 {
@@ -156,7 +172,7 @@ static void freeze(struct vpmu_vcpu *v)
 }
 
 /* The request freezes, whether or not the entry lets it through. */
-static void lose_if_masked(struct vpmu_vcpu *v)
+void vpmu_vcpu_lose(struct vpmu_vcpu *v)
 {
 	if (!v->interrupt_masked || !v->state.pending)
 		return;
@@ -168,7 +184,7 @@ int vpmu_vcpu_pmi(struct vpmu_vcpu *v)
 {
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
-	lose_if_masked(v);
+	vpmu_vcpu_lose(v);
 	if (!v->state.pending || v->pmi_given)
 		return 0;
 	freeze(v);
@@ -184,6 +200,6 @@ void vpmu_vcpu_mask_interrupt(struct vpmu_vcpu *v, bool masked)
 		return;
 	/* What overflowed until now did so under the old value. */
 	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, 0);
-	lose_if_masked(v);
+	vpmu_vcpu_lose(v);
 	v->interrupt_masked = masked;
 }

@@ -372,6 +372,7 @@ void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change)
 		v->counts_known = false;
 	v->vm->sw->push(v, change);
 	vpmu_vcpu_noted(v, change->status);
+	vpmu_vcpu_switched(v, change->interrupts);
 	if (vpmu_vcpu_is_resident(v))
 		return;
 	judge(v);
@@ -461,6 +462,7 @@ int vpmu_vcpu_get_state(struct vpmu_vcpu *v, struct vpmu_state *out)
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
 	vpmu_vcpu_pull(v, VPMU_ITEMS_ALL, v->vm->counters);
+	vpmu_vcpu_lose(v);
 	*out = v->state;
 	/* A guest with everything direct may have set bits that its model does not have. */
 	v->vm->arch->clean(v->vm, out);
@@ -474,6 +476,9 @@ int vpmu_vcpu_set_state(struct vpmu_vcpu *v, const struct vpmu_state *in)
 	if (!v->vm->arch->valid(v->vm, in))
 		return VPMU_ERR_PARAM;
 	v->state = *in;
+	/* Nothing is owed to a masked entry: the embedder's word on it may come later. */
+	if (in->pending)
+		v->interrupt_masked = false;
 	replace(v);
 	return 0;
 }

@@ -309,7 +309,7 @@ uint64_t vpmu_x86_intercepts(const struct vpmu_vcpu *v)
 	if (v->cpu->reach == VPMU_REACH_NONE)
 		return word;
 	word |= INTERCEPT_GLOBAL;
-	if (!v->watches_acks)
+	if (!vpmu_vcpu_watches_acks(v))
 		word |= INTERCEPT_RESET;
 	return shows_all(v) ? word | INTERCEPT_RDPMC : word;
 }
