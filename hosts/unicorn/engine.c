@@ -274,7 +274,7 @@ static bool retire_plain(struct unicorn *u)
 {
 	const struct insn *i = u->insn;
 
-	if (i->special || u->intercepted || u->caches)
+	if (i->special || u->intercepted || u->own.llc_references)
 		return false;
 	u->executing = false;
 	u->base.shadow = false;

@@ -86,7 +86,7 @@ static void page_faults(void)
 	/* Not executable. */
 	pd[2] |= 1ull << 63;
 	__asm__ volatile("invlpg (%0)" : : "r"(0x400000ul));
-	FAULT("mov $0x400020, %%eax; call *%%rax");
+	FAULT("mov $0x400020, %%eax; jmp *%%rax");
 	EQUAL(last.error, 0x11);
 	EQUAL(last.rip, 0x400020);
 }

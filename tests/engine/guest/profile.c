@@ -125,7 +125,8 @@ static void detect_amd(void)
 
 static void identify(void)
 {
-	static const uint32_t leaves[] = { 10, 0x80000001u, 0x80000022u };
+	static const uint32_t leaves[] = { 1, 7, 10, 0x14, 0x1c, 0x23, 0x80000001u, 0x8000001bu,
+		0x80000022u };
 	uint32_t r[4];
 
 	cpuid(0, r);
@@ -136,6 +137,9 @@ static void identify(void)
 	for (unsigned int i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
 		cpuid(leaves[i], r);
 		number("cpuid", leaves[i]);
+		/* A guest is told that AnyThread is gone; before version 5 a machine has no bit for it. */
+		if (leaves[i] == 10 && pmu.version < 5)
+			r[3] &= ~0x8000u;
 		for (unsigned int k = 0; k < 4; k++)
 			number("  ", r[k]);
 	}
@@ -314,15 +318,17 @@ static void together(void)
 
 /* ---- Ring 3 ---- */
 
-extern char user_loop[], user_rdpmc[];
+extern char user_loop[], user_short_loop[], user_rdpmc[];
 volatile uint64_t user_value;
 __asm__(
-	".globl user_loop, user_rdpmc\n"
-	"user_loop:\n\tmov $50000, %ecx\n1:\tnop\n\tnop\n\tdec %ecx\n\tjnz 1b\n\tint $0x80\n"
+	".globl user_loop, user_short_loop, user_rdpmc\n"
+	"user_loop:\n\tmov $10000, %ecx\n1:\tnop\n\tnop\n\tdec %ecx\n\tjnz 1b\n\tint $0x80\n"
+	"user_short_loop:\n\tmov $500, %ecx\n\tjmp 1b\n"
 	"user_rdpmc:\n\txor %ecx, %ecx\n\trdpmc\n\tshl $32, %rdx\n\tor %rdx, %rax\n\t"
 	"mov %rax, user_value(%rip)\n\tint $0x80\n");
-#define USER_LOOPS 50000u
+#define USER_LOOPS 10000u
 #define USER_INSTRUCTIONS (2 + 4 * USER_LOOPS)
+#define USER_SHORT_INSTRUCTIONS (3 + 4 * 500u)
 
 static void leave(struct frame *f)
 {
@@ -436,6 +442,9 @@ static void arm(unsigned int i, uint64_t config, uint64_t period)
 	set_counter(i, 0 - period);
 }
 
+/* An interrupt that is late may come after the handler of another has seen its overflow. */
+static bool late;
+
 static void begin_sampling(uint32_t entry)
 {
 	places = vectors_seen = spurious = 0;
@@ -453,19 +462,19 @@ static void end_sampling(void)
 }
 
 /* How often a user loop overflows, which is known; by NMI and by vector. */
-static void sampled_user(uint32_t entry, uint64_t period)
+static void sampled_user(char *code, uint64_t instructions, uint32_t entry, uint64_t period)
 {
 	uint64_t config = INSTRUCTIONS_CODE | USR | INT;
 
 	begin_sampling(entry);
 	arm(0, config, period);
 	wrmsr(switch_msr(1), switch_value(1, config));
-	run_user(user_loop, 0x202);
+	run_user(code, 0x202);
 	wrmsr(switch_msr(1), 0);
-	EQUAL(samples[0], USER_INSTRUCTIONS / period);
-	EQUAL(counter(0) & mask_of(0), (USER_INSTRUCTIONS % period - period) & mask_of(0));
+	EQUAL(samples[0], instructions / period);
+	EQUAL(counter(0) & mask_of(0), (instructions % period - period) & mask_of(0));
 	EQUAL(vectors_seen, entry == LVT_NMI ? 2 : entry);
-	EQUAL(spurious, 0);
+	CHECK(late || !spurious);
 	number("places", places);
 	choose(0, 0);
 	end_sampling();
@@ -497,7 +506,7 @@ static void sampled_together(void)
 	EQUAL(samples[2], instructions / 4000);
 	if (pmu.fixed)
 		EQUAL(samples[FIXED], instructions / 1999);
-	EQUAL(spurious, 0);
+	CHECK(late || !spurious);
 	number("together", places);
 	for (unsigned int i = 0; i < 3; i++)
 		choose(i, 0);
@@ -520,7 +529,7 @@ static void sampled_kernel(void)
 	number("kernel-samples", samples[0]);
 	number("kernel-places", places);
 	number("kernel-rest", counter(0));
-	EQUAL(spurious, 0);
+	CHECK(late || !spurious);
 	choose(0, 0);
 	end_sampling();
 }
@@ -604,26 +613,33 @@ static void rdpmc_all(void)
 	number("rdpmc-last", user_value);
 }
 
-/* Bits that a machine with SVM keeps, and a guest without it does not have: GuestOnly, HostOnly. */
-static uint64_t virtualisation(uint32_t index)
+/*
+ * Bits that a machine has and a guest does not, as its CPUID says: of SVM (GuestOnly, HostOnly), of LBR
+ * and PEBS (LBR_Frz, OvfBuf).
+ */
+static uint64_t not_virtual(uint32_t index)
 {
-	return pmu.amd && index >= 0xc0010000u ? 3ull << 40 : 0;
+	if (pmu.amd)
+		return index >= 0xc0010000u ? 3ull << 40 : 0;
+	return index == 0x390 || index == 0x391 ? 1ull << 58 | 1ull << 62 : 0;
 }
 
 /* One register: what it reads, which single bits fault when written, which are kept. */
 static void examine(uint32_t index)
 {
 	uint64_t value, now, faults = 0, kept = 0;
+	unsigned int step = 1;
 
 	print("msr ");
 	print_number(index);
 	if (rdmsr_faults(index, &value)) {
 		print(" faults");
+		step = 21; /* not there at all: a few will do */
 	} else {
 		print(" ");
 		print_number(value);
 	}
-	for (unsigned int bit = 0; bit < 64; bit++) {
+	for (unsigned int bit = 0; bit < 64; bit += step) {
 		uint64_t one = index == 0x1a0 ? value ^ 1ull << bit : 1ull << bit;
 
 		faults |= (uint64_t)wrmsr_faults(index, one) << bit;
@@ -631,8 +647,8 @@ static void examine(uint32_t index)
 			kept |= now & 1ull << bit;
 		(void)wrmsr_faults(index, index == 0x1a0 ? value : 0);
 	}
-	number(" faults", faults);
-	number("  kept", kept & ~virtualisation(index));
+	number(" faults", faults & ~not_virtual(index));
+	number("  kept", kept & ~not_virtual(index));
 }
 
 static void registers(void)
@@ -651,14 +667,17 @@ static void registers(void)
 		wrmsr(pmu.ctl, 0);
 	for (unsigned int r = 0; r < sizeof(ranges) / sizeof(ranges[0]); r++)
 		for (uint32_t i = ranges[r].first; i <= ranges[r].last; i++)
-			examine(i);
+			/* P6's counters: old software may touch them where there is no PMU. */
+			if (pmu.version || (i != 0xc1 && i != 0xc2))
+				examine(i);
 	if (pmu.global)
 		ack(rdmsr(pmu.status));
 }
 
+/* A word on the command line: overflows are seen late here, and a period of 1 is too short. */
 int main(uint32_t *info)
 {
-	(void)info;
+	late = *(const char *)(uintptr_t)info[4] != 0;
 	set_up();
 	open_apic();
 	identify();
@@ -669,9 +688,10 @@ int main(uint32_t *info)
 	emulated();
 	together();
 	ring3();
-	sampled_user(LVT_NMI, 1000);
-	sampled_user(LVT_VECTOR, 997);
-	sampled_user(LVT_NMI, 1);
+	sampled_user(user_loop, USER_INSTRUCTIONS, LVT_NMI, 1000);
+	sampled_user(user_loop, USER_INSTRUCTIONS, LVT_VECTOR, 997);
+	if (!late)
+		sampled_user(user_short_loop, USER_SHORT_INSTRUCTIONS, LVT_NMI, 1);
 	sampled_together();
 	sampled_kernel();
 	masked();
