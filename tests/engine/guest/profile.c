@@ -642,13 +642,15 @@ static void examine(uint32_t index)
 	for (unsigned int bit = 0; bit < 64; bit += step) {
 		uint64_t one = index == 0x1a0 ? value ^ 1ull << bit : 1ull << bit;
 
+		if (not_virtual(index) >> bit & 1)
+			continue;
 		faults |= (uint64_t)wrmsr_faults(index, one) << bit;
 		if (!rdmsr_faults(index, &now))
 			kept |= now & 1ull << bit;
 		(void)wrmsr_faults(index, index == 0x1a0 ? value : 0);
 	}
-	number(" faults", faults & ~not_virtual(index));
-	number("  kept", kept & ~not_virtual(index));
+	number(" faults", faults);
+	number("  kept", kept);
 }
 
 static void registers(void)
