@@ -31,6 +31,8 @@ struct pmu_test {
 #define PMU_EL2_TOO 0x1u	/* also meaningful on a bare machine's EL2 */
 #define PMU_ABSENT 0x2u		/* only where there is no PMU; the others need one */
 #define PMU_SMP 0x4u		/* needs a second CPU */
+#define PMU_AS_FOUND 0x8u	/* starts from the PMU as it is, not made quiet */
+#define PMU_BY_NAME 0x10u	/* runs only if test= says so */
 
 bool pmu_equal(struct pmu_result *r, const char *what, uint64_t got, uint64_t want);
 bool pmu_excused(struct pmu_result *r, unsigned deviation);

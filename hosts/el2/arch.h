@@ -48,6 +48,9 @@
 #define HCR_IMO    BIT(4)
 #define HCR_AMO    BIT(5)
 #define HCR_VSE    BIT(8)
+#define HCR_FB     BIT(9)
+#define HCR_BSU_INNER BIT(10)
+#define HCR_TWI    BIT(13)
 #define HCR_TID3   BIT(18)
 #define HCR_TSC    BIT(19)
 #define HCR_TIDCP  BIT(20)
@@ -77,6 +80,7 @@
 #define ESR_EC(esr) ((unsigned int)FIELD(esr, 26, 6))
 #define ESR_IL     BIT(25)
 #define EC_UNKNOWN  0x00u
+#define EC_WFX      0x01u
 #define EC_HVC64    0x16u
 #define EC_SMC64    0x17u
 #define EC_SYSREG   0x18u

@@ -13,7 +13,6 @@
 
 #define ICH_HCR_EN BIT(0)
 #define ICH_HCR_UIE BIT(1)
-#define INTID_SPECIAL 1020u
 /* No register of the GIC stays busy for long; a machine that is broken shall not stop here. */
 #define RWP_TRIES 1000000u
 
@@ -26,7 +25,7 @@ struct irq_desc spi[INTID_COUNT];
 #define LR_READ(n) case n: return read_sysreg(ich_lr##n##_el2);
 #define LR_WRITE(n) case n: write_sysreg(ich_lr##n##_el2, value); break;
 
-static uint64_t read_lr(unsigned int n)
+uint64_t gic_read_lr(unsigned int n)
 {
 	switch (n) {
 	LR_CASES(LR_READ)
@@ -34,7 +33,7 @@ static uint64_t read_lr(unsigned int n)
 	return 0;
 }
 
-static void write_lr(unsigned int n, uint64_t value)
+void gic_write_lr(unsigned int n, uint64_t value)
 {
 	switch (n) {
 	LR_CASES(LR_WRITE)
@@ -154,7 +153,7 @@ static int find_victim(const struct cpu *c, uint32_t priority)
 
 	for (uint32_t used = lr_used(c); used; used &= used - 1) {
 		unsigned int n = (unsigned int)__builtin_ctz(used);
-		uint64_t lr = read_lr(n);
+		uint64_t lr = gic_read_lr(n);
 
 		if ((lr & (LR_PENDING | LR_ACTIVE)) == LR_PENDING && LR_PRIORITY(lr) > priority) {
 			priority = LR_PRIORITY(lr);
@@ -169,10 +168,10 @@ static bool merge_sgi(const struct cpu *c, uint32_t intid)
 {
 	for (uint32_t used = lr_used(c); used; used &= used - 1) {
 		unsigned int n = (unsigned int)__builtin_ctz(used);
-		uint64_t lr = read_lr(n);
+		uint64_t lr = gic_read_lr(n);
 
 		if (LR_INTID(lr) == intid) {
-			write_lr(n, lr | LR_PENDING);
+			gic_write_lr(n, lr | LR_PENDING);
 			return true;
 		}
 	}
@@ -192,15 +191,15 @@ static bool flush_one(struct cpu *c)
 		return true;
 	}
 	if (free) {
-		write_lr((unsigned int)__builtin_ctz(free), lr);
+		gic_write_lr((unsigned int)__builtin_ctz(free), lr);
 		overflow_remove(c, intid);
 		return true;
 	}
 	victim = find_victim(c, LR_PRIORITY(lr));
 	if (victim < 0)
 		return false;
-	overflow_add(c, LR_INTID(read_lr((unsigned int)victim)));
-	write_lr((unsigned int)victim, lr);
+	overflow_add(c, LR_INTID(gic_read_lr((unsigned int)victim)));
+	gic_write_lr((unsigned int)victim, lr);
 	overflow_remove(c, intid);
 	return true;
 }
@@ -225,7 +224,7 @@ static void inject(struct cpu *c, uint32_t intid, uint64_t lr)
 		if (likely(free & 1))
 			write_sysreg(ich_lr0_el2, lr);
 		else
-			write_lr((unsigned int)__builtin_ctz(free), lr);
+			gic_write_lr((unsigned int)__builtin_ctz(free), lr);
 		return;
 	}
 	overflow_add(c, intid);
@@ -301,7 +300,7 @@ struct lr_word gic_lr_word(struct cpu *c, unsigned int word)
 	struct lr_word w = { c->overflow[word], 0 };
 
 	for (uint32_t used = lr_used(c); used; used &= used - 1) {
-		uint64_t lr = read_lr((unsigned int)__builtin_ctz(used));
+		uint64_t lr = gic_read_lr((unsigned int)__builtin_ctz(used));
 		uint32_t bit = 1u << LR_INTID(lr) % 32;
 
 		if (LR_INTID(lr) / 32 != word)
@@ -350,12 +349,12 @@ void gic_withdraw(struct cpu *c, unsigned int word, uint32_t mask, bool again)
 {
 	for (uint32_t used = lr_used(c); used; used &= used - 1) {
 		unsigned int n = (unsigned int)__builtin_ctz(used);
-		uint64_t lr = read_lr(n);
+		uint64_t lr = gic_read_lr(n);
 		uint32_t intid = LR_INTID(lr);
 
 		if (intid / 32 != word || !(mask & 1u << intid % 32) || !(lr & LR_PENDING))
 			continue;
-		write_lr(n, lr & LR_ACTIVE ? lr & ~LR_PENDING : 0);
+		gic_write_lr(n, lr & LR_ACTIVE ? lr & ~LR_PENDING : 0);
 		hand_back(c, intid, again);
 	}
 	for (uint32_t bits = c->overflow[word] & mask; bits; bits &= bits - 1) {
@@ -370,12 +369,12 @@ void gic_deactivate(struct cpu *c, unsigned int word, uint32_t mask)
 {
 	for (uint32_t used = lr_used(c); used; used &= used - 1) {
 		unsigned int n = (unsigned int)__builtin_ctz(used);
-		uint64_t lr = read_lr(n);
+		uint64_t lr = gic_read_lr(n);
 		uint32_t intid = LR_INTID(lr);
 
 		if (intid / 32 != word || !(mask & 1u << intid % 32) || !(lr & LR_ACTIVE))
 			continue;
-		write_lr(n, lr & LR_PENDING ? lr & ~LR_ACTIVE : 0);
+		gic_write_lr(n, lr & LR_PENDING ? lr & ~LR_ACTIVE : 0);
 		if (lr & LR_HW)
 			gic_write(gic_bank(c, word), GIC_ICACTIVER + word * 4, 1u << intid % 32);
 	}
@@ -388,7 +387,7 @@ void gic_deactivate(struct cpu *c, unsigned int word, uint32_t mask)
 bool gic_has_virtual_pending(struct cpu *c)
 {
 	for (uint32_t used = lr_used(c); used; used &= used - 1)
-		if (read_lr((unsigned int)__builtin_ctz(used)) & LR_PENDING)
+		if (gic_read_lr((unsigned int)__builtin_ctz(used)) & LR_PENDING)
 			return true;
 	return c->overflow_count != 0;
 }
@@ -490,6 +489,12 @@ void gic_init(void)
 	distributor_init(machine.gicd.start);
 }
 
+void gic_enable_distributor(void)
+{
+	gic_write(machine.gicd.start, GICD_CTLR, GICD_CTLR_ARE | GICD_CTLR_GRP1);
+	gic_wait_distributor();
+}
+
 static void redistributor_init(struct cpu *c)
 {
 	uintptr_t sgi = c->gicr + GICR_SGI_FRAME;
@@ -541,7 +546,7 @@ static void cpu_interface_init(struct cpu *c)
 	vtr = read_sysreg(ich_vtr_el2);
 	c->lr_count = (uint32_t)FIELD(vtr, 0, 5) + 1;
 	for (unsigned int n = 0; n < c->lr_count; n++)
-		write_lr(n, 0);
+		gic_write_lr(n, 0);
 	clear_active_priorities(vtr);
 	write_sysreg(ich_vmcr_el2, 0);
 	write_sysreg(ich_hcr_el2, ICH_HCR_EN);

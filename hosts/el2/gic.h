@@ -51,6 +51,7 @@
 #define LR_ACTIVE       BIT(63)
 #define LR_HW           BIT(61)
 #define LR_GROUP1       BIT(60)
+#define LR_EOI          BIT(41)
 #define LR_PRIORITY(lr) ((uint32_t)FIELD(lr, 48, 8))
 #define LR_INTID(lr)    ((uint32_t)(lr))
 #define LR_UPPER        48
@@ -84,6 +85,8 @@ void gic_wait_redistributor(uintptr_t gicr);
 uint64_t gicr_size(uint64_t typer);
 /* Where the set, clear and configuration registers of (word) are: GICD, or the CPU's SGI frame. */
 uintptr_t gic_bank(struct cpu *c, unsigned int word);
+uint64_t gic_read_lr(unsigned int n);
+void gic_write_lr(unsigned int n, uint64_t value);
 /* Rebuilds an irq_desc from the guest's group and priority. */
 void gic_describe(struct cpu *c, uint32_t intid, bool group1);
 

@@ -65,34 +65,47 @@ static uint64_t find_place(const struct taken *t, uint64_t size, uint64_t align,
 	return 0;
 }
 
+uint64_t guest_image_size(struct range m, uint64_t *offset)
+{
+	const struct image_header *h = (const struct image_header *)m.start;
+	uint64_t file_size = m.end - m.start;
+
+	if (file_size < sizeof(*h) || m.start % 8 || h->magic != IMAGE_MAGIC)
+		machine_fail("the guest's kernel is not an arm64 Image\n");
+	*offset = h->text_offset;
+	return h->image_size > file_size ? h->image_size : file_size;
+}
+
+void guest_image_placed(uint64_t at, uint64_t size)
+{
+	dcache_clean_invalidate(at, size);
+	__asm__ volatile("ic ialluis" : : : "memory");
+	dsb(ish);
+}
+
 /*
  * The kernel stays where the module is if it may run there and has room for its BSS; else it moves.
  * returns: where it is entered.
  */
 static uint64_t place_kernel(struct taken *t)
 {
-	const struct image_header *h = (const struct image_header *)machine.kernel.start;
 	uint64_t file_size = machine.kernel.end - machine.kernel.start;
-	uint64_t size, past, at = machine.kernel.start;
+	uint64_t offset, past, at = machine.kernel.start;
+	uint64_t size = guest_image_size(machine.kernel, &offset);
 	struct range here;
 
-	if (file_size < sizeof(*h) || machine.kernel.start % 8 || h->magic != IMAGE_MAGIC)
-		machine_fail("the guest's kernel is not an arm64 Image\n");
-	size = h->image_size > file_size ? h->image_size : file_size;
 	here = (struct range){ at, at + size };
-	if ((at - h->text_offset) % BLOCK_SIZE || !machine_is_guest_ram(here) || collides(t, here, &past)) {
+	if ((at - offset) % BLOCK_SIZE || !machine_is_guest_ram(here) || collides(t, here, &past)) {
 		/* Not onto itself: the copy runs upwards. */
 		struct taken with_itself = *t;
 
 		with_itself.range[with_itself.count++] = machine.kernel;
-		at = find_place(&with_itself, size, BLOCK_SIZE, h->text_offset % BLOCK_SIZE);
+		at = find_place(&with_itself, size, BLOCK_SIZE, offset % BLOCK_SIZE);
 		if (!at)
 			machine_fail("no room for the guest's kernel (%lu bytes)\n", size);
-		memcpy((void *)at, h, file_size);
+		memcpy((void *)at, (const void *)machine.kernel.start, file_size);
 	}
-	dcache_clean_invalidate(at, file_size);
-	__asm__ volatile("ic ialluis" : : : "memory");
-	dsb(ish);
+	guest_image_placed(at, file_size);
 	t->range[t->count++] = (struct range){ at, at + size };
 	return at;
 }
@@ -196,13 +209,35 @@ static int find_cpu(const void *fdt, unsigned int skip)
 	return -FDT_ERR_NOTFOUND;
 }
 
-/* CPUs beyond those that the monitor runs. */
+/* CPUs beyond those that the guest has. */
 static void remove_cpus(void *fdt)
 {
+	unsigned int count = options.vm_count ? options.vm[0].cpus : machine.cpu_count;
 	int node;
 
-	while ((node = find_cpu(fdt, machine.cpu_count)) >= 0)
+	while ((node = find_cpu(fdt, count)) >= 0)
 		check(fdt_del_node(fdt, node), "CPUs");
+}
+
+/* Among several guests each numbers its own, as sched.c does. */
+static void renumber_cpus(void *fdt)
+{
+	int cells = fdt_address_cells(fdt, fdt_path_offset(fdt, "/cpus"));
+
+	for (unsigned int i = 0; options.vm_count && i < options.vm[0].cpus; i++) {
+		int node = find_cpu(fdt, i);
+
+		check(cells == 2 ? fdt_setprop_u64(fdt, node, "reg", i) : fdt_setprop_u32(fdt, node, "reg", i),
+		      "CPUs");
+	}
+}
+
+static void remove_pmu(void *fdt)
+{
+	int node = fdt_node_offset_by_compatible(fdt, -1, "arm,armv8-pmuv3");
+
+	if (options.vm[0].mode == PMU_OFF && node >= 0)
+		check(fdt_del_node(fdt, node), "PMU");
 }
 
 static void remove_modules(void *fdt, int chosen)
@@ -255,6 +290,8 @@ static uint64_t place_tree(struct taken *t)
 	fix_timer(fdt);
 	fix_gic(fdt);
 	remove_cpus(fdt);
+	renumber_cpus(fdt);
+	remove_pmu(fdt);
 	fix_chosen(fdt);
 	dcache_clean_invalidate(at, size);
 	return at;

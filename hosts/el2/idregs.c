@@ -72,7 +72,10 @@ uint64_t guest_id_register(struct cpu *c, unsigned int crm, unsigned int op2)
 
 	switch (index) {
 	case AT(4, 0):
-		return value | 0x11;         /* EL1 and EL0: AArch64 only; no EL2, no EL3 */
+		/* EL1 and EL0: AArch64 only; no EL2, no EL3. SVE: one guest alone. */
+		return (c->vcpu ? value & ~NIBBLE(8) : value) | 0x11;
+	case AT(4, 4):
+		return c->vcpu ? 0 : value;
 	case AT(5, 0):
 		return pmu_dfr0(c, value | (host & NIBBLE(2))) ;
 	case AT(7, 0):

@@ -73,6 +73,17 @@ static int find_console_node(const void *fdt)
 	return node;
 }
 
+/* The first interrupt, if it is an SPI: type 0, number, flags. returns: its INTID, or 0. */
+static uint32_t read_spi(const void *fdt, int node)
+{
+	int length;
+	const fdt32_t *cell = fdt_getprop(fdt, node, "interrupts", &length);
+
+	if (!cell || length < 12 || fdt32_to_cpu(cell[0]) || fdt32_to_cpu(cell[1]) >= INTID_COUNT - 32)
+		return 0;
+	return fdt32_to_cpu(cell[1]) + 32;
+}
+
 void machine_find_console(const void *fdt)
 {
 	int psci;
@@ -86,6 +97,7 @@ void machine_find_console(const void *fdt)
 	method = fdt_getprop(fdt, psci, "method", NULL);
 	machine.psci_hvc = method && !strcmp(method, "hvc");
 	if (read_reg(fdt, find_console_node(fdt), 0, &machine.uart)) {
+		machine.uart_intid = read_spi(fdt, find_console_node(fdt));
 		mmu_map_console();
 		console_init(machine.uart.start);
 	}
@@ -209,6 +221,11 @@ static void parse_modules(const void *fdt)
 		if (!read_range(fdt, node, "reg", fdt_address_cells(fdt, cells_from),
 				fdt_size_cells(fdt, cells_from), 0, &r) || !machine_is_guest_ram(r))
 			machine_fail("guest module %s is not in free RAM\n", fdt_get_name(fdt, node, NULL));
+		if (machine.module_count == MODULE_MAX)
+			machine_fail("more than %u guest modules\n", MODULE_MAX);
+		machine.module[machine.module_count++] = (struct module){
+			r, kernel, fdt_getprop(fdt, node, "bootargs", NULL),
+		};
 		if (kernel) {
 			machine.kernel = r;
 			machine.guest_bootargs = fdt_getprop(fdt, node, "bootargs", NULL);
@@ -216,6 +233,39 @@ static void parse_modules(const void *fdt)
 			machine.initrd = r;
 		}
 	}
+}
+
+const struct module *machine_module(uint64_t address, bool kernel)
+{
+	for (unsigned int i = 0; i < machine.module_count; i++)
+		if (machine.module[i].range.start == address && machine.module[i].kernel == kernel)
+			return &machine.module[i];
+	return NULL;
+}
+
+static bool is_in_use(struct range r)
+{
+	bool used = range_overlaps(r, machine.image);
+	uint64_t fdt = (uintptr_t)machine.fdt;
+
+	used |= range_overlaps(r, (struct range){ fdt, fdt + fdt_totalsize(machine.fdt) });
+	for (unsigned int i = 0; i < machine.module_count; i++)
+		used |= range_overlaps(r, machine.module[i].range);
+	return used;
+}
+
+struct range machine_take_ram(uint64_t size)
+{
+	for (unsigned int i = machine.ram_count; i-- > 0;) {
+		uint64_t end = machine.ram[i].end & ~((uint64_t)BLOCK_SIZE - 1);
+		struct range r = { end - size, end };
+
+		if (end < size || !range_covers(machine.ram[i], r) || is_in_use(r))
+			continue;
+		machine.ram[i].end = r.start;
+		return r;
+	}
+	machine_fail("%lu MiB of RAM are not free for a guest\n", size >> 20);
 }
 
 bool machine_is_guest_ram(struct range r)

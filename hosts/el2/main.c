@@ -2,7 +2,7 @@
 /*
  * main.c - from head.S to the guest: what the monitor does, in order.
  */
-#include "monitor.h"
+#include "tenant.h"
 #include "string.h"
 
 #include <libfdt.h>
@@ -43,6 +43,8 @@ static void trap_control_init(void)
 		hcr |= HCR_TID5;
 	if (FIELD(pfr0, 56, 4) >= 2)                        /* CSV2_2: SCXTNUM_ELx */
 		hcr |= HCR_EnSCXT;
+	if (vm_count)  /* guests take turns, and their maintenance reaches the CPU where they were */
+		hcr |= HCR_TWI | HCR_FB | HCR_BSU_INNER;
 	write_sysreg(hcr_el2, hcr);
 }
 
@@ -80,7 +82,8 @@ static void feature_traps_init(void)
 {
 	uint64_t cptr = 0x32FF | BIT(8) | BIT(12) | BIT(20) | BIT(30);
 
-	if (FIELD(read_sysreg(id_aa64pfr0_el1), 32, 4)) {
+	/* SVE is nobody's where guests take turns (context.c). */
+	if (FIELD(read_sysreg(id_aa64pfr0_el1), 32, 4) && !vm_count) {
 		write_sysreg(cptr_el2, cptr & ~BIT(8));
 		isb();
 		write_sysreg_(ZCR_EL2, 0x1FF);
@@ -119,7 +122,7 @@ static void guest_registers_init(void)
 
 void cpu_init(struct cpu *c)
 {
-	write_sysreg(vbar_el2, (uintptr_t)vectors);
+	write_sysreg(vbar_el2, (uintptr_t)(vm_count ? tenant_vectors : vectors));
 	write_sysreg(tpidr_el2, (uintptr_t)c);
 	isb();
 	trap_control_init();
@@ -142,6 +145,8 @@ static _Noreturn void enter_guest(struct cpu *c)
 void cpu_start(struct cpu *c)
 {
 	cpu_init(c);
+	if (vm_count)
+		tenant_cpu_start(c);
 	enter_guest(c);
 }
 
@@ -181,6 +186,17 @@ static void read_options(const void *fdt)
 		machine_fail("option \"%.*s\": %s\n", (int)length, word, error);
 }
 
+/* Several guests: tenant.c. */
+static _Noreturn void start_tenants(void)
+{
+	tenants_prepare();
+	cpus_init();
+	vgic_init();
+	gic_init();
+	mmu_enter_run_tables();
+	tenants_start(boot_cpu());
+}
+
 void monitor_main(const void *fdt)
 {
 	struct cpu *c;
@@ -192,6 +208,8 @@ void monitor_main(const void *fdt)
 	machine_find_console(fdt);
 	read_options(fdt);
 	machine_parse(fdt);
+	if (options.vm_count)
+		start_tenants();
 	g = guest_prepare();
 	stage2_build();
 	cpus_init();

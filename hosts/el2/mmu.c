@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu.c - translation tables: stage 1 of EL2 (1:1, W^X) and stage 2 of the guest (1:1).
+ * mmu.c - translation tables: stage 1 of EL2 (1:1, W^X), stage 2 of the guest (1:1) or guests.
  *
  * Both use 4 KiB granules and the VMSAv8-64 long descriptor format (DDI 0487 D8.3). The first
  * tables are made with the MMU off.
  */
-#include "monitor.h"
+#include "tenant.h"
 
 #define ENTRIES 512u
 #define PAGE_MASK ((uint64_t)PAGE_SIZE - 1)
@@ -47,22 +47,23 @@ struct space {
 	uint64_t *root;
 	unsigned int level;
 	unsigned int bits;
+	uint64_t offset;             /* output address less input */
 	uint64_t attribute_clear;
 	uint64_t attribute_if_xn;
 };
 
 /*
  * Bound: stage 1 needs 2 tables per root for each region that is not a whole block, stage 2 up to 2
- * around each hole.
+ * around each hole; a guest that has RAM alone, in whole blocks, up to 2.
  */
-static struct table pool[48];
+static struct table pool[48 + 2 * VM_MAX];
 static unsigned int pool_used;
 
 struct table stage1_run;             /* head.S uses it for the other CPUs */
 static struct table stage1_boot;
-static struct { struct table table[2]; } __attribute__((aligned(2 * PAGE_SIZE))) stage2_root;
+static struct { struct table table[2]; } __attribute__((aligned(2 * PAGE_SIZE))) stage2_root[VM_MAX];
 
-static struct space boot_space, run_space, guest_space;
+static struct space boot_space, run_space;
 
 /* From link.ld. */
 extern char image_start[], text_end[], data_start[], bss_end[], image_end[], stacks[];
@@ -113,14 +114,14 @@ static uint64_t map_one(const struct space *s, uint64_t at, uint64_t end, uint64
 		uint64_t size = BIT(level_shift(level));
 		uint64_t *entry;
 
-		if (at % size || end - at < size)
+		if (at % size || s->offset % size || end - at < size)
 			continue;
 		entry = walk(s, at, level);
 		if (!entry)
 			return size;  /* part of a larger block already */
 		if (level < 3 && is_table(*entry))
 			continue;
-		*entry = at | attribute | (level == 3 ? DESC_PAGE : DESC_BLOCK);
+		*entry = (at + s->offset) | attribute | (level == 3 ? DESC_PAGE : DESC_BLOCK);
 		return size;
 	}
 	return PAGE_SIZE;
@@ -272,20 +273,41 @@ static unsigned int collect_holes(struct range *hole)
 		hole[n++] = machine.gicr[i];
 	for (unsigned int i = 0; i < machine.its_count; i++)
 		hole[n++] = machine.its[i];
+	if (vm_count)
+		hole[n++] = machine.uart;
 	return n;
+}
+
+static struct space stage2_space(unsigned int vm, uint64_t offset)
+{
+	return (struct space){
+		.root = stage2_root[vm].table[0].entry, .level = 1, .bits = stage2_ipa_bits(), .offset = offset,
+	};
+}
+
+void stage2_build_ram(unsigned int vm, struct range ram, uint64_t offset)
+{
+	struct space space = stage2_space(vm, offset);
+
+	map(&space, ram.start, ram.end, MAP_GUEST_RAM);
+	dsb(ishst);
+}
+
+uint64_t stage2_vttbr(unsigned int vm)
+{
+	return (uintptr_t)&stage2_root[vm] | (uint64_t)(vm + 1) << 48;
 }
 
 void stage2_build(void)
 {
-	struct range hole[2 + GICR_REGION_MAX + ITS_MAX];
+	struct range hole[3 + GICR_REGION_MAX + ITS_MAX];
 	unsigned int holes = collect_holes(hole);
 	struct range low = { 0, UINT64_MAX };
 
+	struct space guest_space = stage2_space(0, 0);
+
 	if (!granule_supported())
 		machine_fail("this CPU has no 4 KiB pages at stage 2\n");
-	guest_space = (struct space){
-		.root = stage2_root.table[0].entry, .level = 1, .bits = stage2_ipa_bits(),
-	};
 	for (unsigned int i = 0; i < machine.ram_count; i++) {
 		map_around(&guest_space, machine.ram[i], hole, holes, MAP_GUEST_RAM);
 		if (machine.ram[i].end > BIT(guest_space.bits))
@@ -314,7 +336,7 @@ void stage2_cpu_init(void)
 			(64 - stage2_ipa_bits());
 
 	write_sysreg(vtcr_el2, vtcr);
-	write_sysreg(vttbr_el2, (uintptr_t)&stage2_root | UINT64_C(1) << 48);  /* VMID 1 */
+	write_sysreg(vttbr_el2, stage2_vttbr(0));
 	isb();
 	__asm__ volatile("tlbi vmalls12e1" : : : "memory");
 	dsb(nsh);

@@ -2,10 +2,10 @@
 /*
  * monitor.h - what the files of the EL2 monitor know of each other.
  *
- * One guest; vCPU i runs on physical CPU i and nowhere else. Everything at EL2 runs with interrupts
- * masked and to completion. Objects are static: nothing is allocated, no guest memory is mapped
- * once the guest runs. Context of every function unless it says otherwise: EL2, on the CPU it is
- * about.
+ * One guest; vCPU i runs on physical CPU i and nowhere else. (Several, that take turns: tenant.h.)
+ * Everything at EL2 runs with interrupts masked and to completion. Objects are static: nothing is
+ * allocated, no guest memory is mapped once the guest runs. Context of every function unless it says
+ * otherwise: EL2, on the CPU it is about.
  */
 #ifndef VPMU_EL2_MONITOR_H
 #define VPMU_EL2_MONITOR_H
@@ -67,11 +67,22 @@ static inline void spin_unlock(struct spinlock *lock)
 #define WINDOW_MAX 16u
 #define GICR_REGION_MAX 8u
 #define ITS_MAX 4u
+#define VM_MAX 4u
+#define VCPU_MAX 4u                  /* of one guest among several */
+#define MODULE_MAX (2 * VM_MAX)
+
+/* A file for a guest. */
+struct module {
+	struct range range;
+	bool kernel;
+	const char *bootargs;        /* NULL if absent */
+};
 
 struct machine {
 	const void *fdt;
 	struct range image;          /* the monitor itself */
 	struct range uart;
+	uint32_t uart_intid;         /* 0: unknown */
 	struct range ram[RAM_MAX];
 	unsigned int ram_count;
 	struct range window[WINDOW_MAX]; /* device space above the lowest RAM */
@@ -87,6 +98,8 @@ struct machine {
 	struct range kernel;         /* the guest's modules; empty if absent */
 	struct range initrd;
 	const char *guest_bootargs;  /* NULL if absent */
+	struct module module[MODULE_MAX];
+	unsigned int module_count;
 	bool psci_hvc;               /* the firmware's conduit; matters only where we are not at EL2 */
 };
 
@@ -100,6 +113,10 @@ void machine_find_console(const void *fdt);
 void machine_parse(const void *fdt);
 /* Is the range all in one piece of RAM, and free of the monitor? */
 bool machine_is_guest_ram(struct range r);
+/* returns: the module at (address), or NULL. */
+const struct module *machine_module(uint64_t address, bool kernel);
+/* Takes (size) bytes, a multiple of BLOCK_SIZE, off the end of the RAM; complains and powers off. */
+struct range machine_take_ram(uint64_t size);
 /* returns: index of the CPU with this affinity, or -1. */
 int machine_cpu_index(uint64_t affinity);
 
@@ -108,18 +125,36 @@ int machine_cpu_index(uint64_t affinity);
  * EL2's. Debug is the guest's.
  */
 #define MDCR_BASE (BIT(14) | BIT(19))
+/* TPM, TPMCR: for a guest without a PMU. */
+#define MDCR_NO_PMU (BIT(6) | BIT(5))
 
 /* ---- Options from the machine's /chosen/bootargs (options.c) ---- */
 
 #define POLICY_RANGES 64u
 
-struct options {
-	bool stats;
+enum pmu_mode { PMU_MEDIATED, PMU_OFF };
+
+/* One guest. Without a "vm" word there is one, and of this only the PMU's part is used. */
+struct vm_options {
+	uint64_t kernel, initrd;     /* addresses of its modules; 0: none */
+	uint64_t memory;             /* bytes; the first guest has what is left */
+	uint32_t cpus;
+	uint32_t on;                 /* CPUs that it may run on, bits */
+	bool awaited;                /* the machine goes on until it has ended */
+	/* Its PMU. */
+	enum pmu_mode mode;
+	uint32_t counters;           /* 0: all */
 	bool eager;
 	bool policy_given;
 	bool policy_allow;
 	unsigned int policy_count;
 	struct vpmu_event_range policy[POLICY_RANGES];
+};
+
+struct options {
+	bool stats;
+	unsigned int vm_count;       /* "vm" words */
+	struct vm_options vm[VM_MAX];
 };
 
 extern struct options options;
@@ -166,6 +201,10 @@ uint64_t mmu_run_root(void);
 /* Stage 2: 1:1, all RAM but the monitor's, all devices but the interrupt controller. */
 void stage2_build(void);
 void stage2_cpu_init(void);
+/* Another guest's: RAM alone. (ram) in its addresses, which are the physical ones less (offset). */
+void stage2_build_ram(unsigned int vm, struct range ram, uint64_t offset);
+/* VTTBR_EL2 of guest (vm): its tables and its VMID. */
+uint64_t stage2_vttbr(unsigned int vm);
 unsigned int stage2_ipa_bits(void);
 
 /* ---- One CPU: physical CPU and vCPU ---- */
@@ -184,6 +223,10 @@ enum exit_cause {
 	EXIT_ABORT,
 	EXIT_UNDEF,
 	EXIT_SERROR,
+	EXIT_WFI,
+	EXIT_TIMER,
+	EXIT_KICK,
+	EXIT_UART,
 	EXIT_CAUSE_COUNT,
 };
 
@@ -223,6 +266,13 @@ struct cpu {
 
 	struct pmu pmu;
 	uint64_t exits[EXIT_CAUSE_COUNT];
+
+	/* Several guests (tenant.h); else NULL, false, 0. */
+	struct vcpu *vcpu;           /* loaded */
+	atomic_bool idle;            /* looks for work, or has found none */
+	bool turn_over;
+	uint32_t lr_live;            /* list registers that were filled */
+	uint64_t lr_image[16];       /* with what */
 };
 
 extern struct cpu cpus[CPU_MAX];
@@ -264,6 +314,10 @@ struct guest {
 
 /* Places kernel, initrd and device tree; complains and powers off if they do not fit. */
 struct guest guest_prepare(void);
+/* The size in memory of the arm64 Image at (m), with what is not in the file; its place modulo 2 MiB. */
+uint64_t guest_image_size(struct range m, uint64_t *offset);
+/* What was written with caches on, a guest without them must see, and execute. */
+void guest_image_placed(uint64_t at, uint64_t size);
 
 /* ---- Physical interrupts and list registers (gic.c) ---- */
 
@@ -271,6 +325,7 @@ struct guest guest_prepare(void);
 #define PPI_MAINTENANCE 25u
 #define PPI_HYP_TIMER 26u
 #define PPI_PMU 23u
+#define INTID_SPECIAL 1020u
 /* PPIs that the guest has no physical access to: PMU, maintenance, EL2 timer. */
 #define PPI_MONITOR (1u << PPI_PMU | 1u << PPI_MAINTENANCE | 1u << PPI_HYP_TIMER)
 
@@ -278,6 +333,8 @@ extern struct irq_desc spi[INTID_COUNT];  /* [32..]; the first 32 are in struct 
 
 void gic_init(void);
 void gic_cpu_init(struct cpu *c);
+/* Several guests: each has its own switch (tgic.c). */
+void gic_enable_distributor(void);
 void gic_cpu_off(struct cpu *c);
 /* Forwards the acknowledged interrupt. */
 void gic_forward(struct cpu *c, uint32_t intid);
@@ -321,6 +378,31 @@ _Noreturn void machine_reset(void);
 /* One SMC or HVC of the guest. */
 void psci_call(struct cpu *c, struct regs *r);
 _Noreturn void cpu_start(struct cpu *c);
+#define PSCI_SUCCESS           0
+#define PSCI_NOT_SUPPORTED     (-1)
+#define PSCI_INVALID_PARAMETERS (-2)
+#define PSCI_DENIED            (-3)
+#define PSCI_ALREADY_ON        (-4)
+#define PSCI_ON_PENDING        (-5)
+#define PSCI_INTERNAL_FAILURE  (-6)
+#define PSCI_INVALID_ADDRESS   (-9)
+
+#define AFFINITY_ON 0
+#define AFFINITY_OFF 1
+#define AFFINITY_ON_PENDING 2
+
+/* Lets the firmware start CPU (c), which arrives at cpu_start(). returns: of PSCI. */
+int64_t firmware_start_cpu(struct cpu *c);
+/* What depends on who runs a guest's CPUs; returns: of PSCI. */
+struct power_ops {
+	int64_t (*suspend)(struct cpu *c);
+	int64_t (*off)(struct cpu *c);
+	int64_t (*on)(struct cpu *c, uint64_t target, uint64_t entry, uint64_t context);
+	int64_t (*affinity)(struct cpu *c, uint64_t target, uint64_t level);
+	void (*end)(struct cpu *c, uint32_t function);
+};
+/* Several guests (tenant_trap.c). */
+extern const struct power_ops tenant_power;
 /* SGI 0 came while it is the monitor's: saves what this CPU has and stops it. Else nothing. */
 void cpu_stop_requested(struct cpu *c);
 /* Everything a CPU needs before it enters the guest. */
@@ -328,6 +410,8 @@ void cpu_init(struct cpu *c);
 
 /* ---- Traps (trap.c) ---- */
 
+/* The guest's synchronous exception, by its syndrome. */
+void trap_handle(struct cpu *c, struct regs *r);
 void inject_undef(struct cpu *c);
 void inject_sysreg_trap(struct cpu *c, uint64_t esr);
 void inject_abort(struct cpu *c, uint64_t esr);
@@ -350,7 +434,15 @@ uint64_t guest_id_register(struct cpu *c, unsigned int crm, unsigned int op2);
 /* idread.S: the machine's. */
 uint64_t id_register(uint64_t index);
 
+/* ---- Several guests (tenant.h), for those files that serve both ---- */
+
+bool tenant_mmio(struct cpu *c, struct mmio *m);
+void tenant_send_sgi(struct cpu *c, uint64_t value, bool group1);
+void tenant_wfi(struct cpu *c);
+
 /* ---- Statistics (stats.c) ---- */
+
+void stats_print_exits(unsigned int cpu);
 
 void stats_print(void);
 

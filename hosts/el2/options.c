@@ -6,14 +6,23 @@
  *	switch=lazy|eager    the PMU's world switch
  *	policy=allow:LIST    the guest counts these events only
  *	policy=deny:LIST     ... all but these
+ *	mode=mediated|off    the guest has a PMU, or none
+ *	counters=N           it has N event counters instead of all
+ *	vm                   another guest: what follows is about it alone
+ *	  kernel=ADDRESS     its kernel module, where the loader put it; it must have one
+ *	  initrd=ADDRESS     its initial ramdisk
+ *	  memory=N           MiB of memory; the first guest has what the others leave
+ *	  cpus=N             its CPUs (default 1)
+ *	  on=LIST            the machine's CPUs on which it may run (default: all)
+ *	  wait=yes|no        does the machine go on until it ends? (default: yes)
  *
- * LIST: event numbers or FIRST-LAST, decimal or 0x hexadecimal, separated by commas. A word that is
- * not understood is an error: a policy that was mistyped must not run as no policy.
+ * LIST: numbers or FIRST-LAST, separated by commas. Numbers are decimal or 0x hexadecimal. A word that
+ * is not understood is an error: a policy that was mistyped must not run as no policy.
  */
-#include "monitor.h"
+#include "tenant.h"
 #include "string.h"
 
-struct options options;
+struct options options = { .vm = { { .cpus = 1 } } };
 
 static bool starts_with(const char *s, size_t length, const char *prefix)
 {
@@ -30,10 +39,10 @@ static int digit_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
 }
 
-/* Reads an event number (16 bits) at *(s). returns: false: there is none, or it is too large. */
-static bool parse_event(const char **s, const char *end, uint32_t *out)
+/* Reads a number of at most (max) at *(s). returns: false: there is none, or it is too large. */
+static bool parse_number(const char **s, const char *end, uint64_t max, uint64_t *out)
 {
-	int base = 10;
+	uint64_t base = 10;
 	const char *first;
 
 	if (starts_with(*s, (size_t)(end - *s), "0x")) {
@@ -41,56 +50,188 @@ static bool parse_event(const char **s, const char *end, uint32_t *out)
 		*s += 2;
 	}
 	*out = 0;
-	for (first = *s; *s < end && digit_value(**s) < base; (*s)++) {
-		*out = *out * (uint32_t)base + (uint32_t)digit_value(**s);
-		if (*out > 0xFFFF)
+	for (first = *s; *s < end && digit_value(**s) < (int)base; (*s)++) {
+		uint64_t digit = (uint64_t)digit_value(**s);
+
+		if (digit > max || *out > (max - digit) / base)
 			return false;
+		*out = *out * base + digit;
 	}
 	return *s > first;
 }
 
-static const char *parse_policy(const char *s, const char *end)
+/* Calls add(FIRST, LAST) for each entry of a list. */
+static const char *parse_list(struct vm_options *vm, const char *s, const char *end, uint64_t max,
+			      const char *(*add)(struct vm_options *vm, uint32_t first, uint32_t last))
 {
-	while (s < end) {
-		uint32_t first, last;
+	do {
+		uint64_t first, last;
+		const char *error;
 
-		if (!parse_event(&s, end, &first))
-			return "not an event number of at most 16 bits";
+		if (!parse_number(&s, end, max, &first))
+			return "a number in it is missing or too large";
 		last = first;
 		if (s < end && *s == '-') {
 			s++;
-			if (!parse_event(&s, end, &last) || last < first)
-				return "not a range of event numbers";
+			if (!parse_number(&s, end, max, &last) || last < first)
+				return "it has something that is not a range";
 		}
-		if (options.policy_count == POLICY_RANGES)
-			return "too many events";
-		options.policy[options.policy_count++] = (struct vpmu_event_range){ first, last };
+		error = add(vm, (uint32_t)first, (uint32_t)last);
+		if (error)
+			return error;
 		if (s < end && *s++ != ',')
-			return "event numbers are separated by commas";
-	}
+			return "numbers are separated by commas";
+	} while (s < end);
+	return NULL;
+}
+
+static const char *add_events(struct vm_options *vm, uint32_t first, uint32_t last)
+{
+	if (vm->policy_count == POLICY_RANGES)
+		return "too many events";
+	vm->policy[vm->policy_count++] = (struct vpmu_event_range){ first, last };
+	return NULL;
+}
+
+static const char *add_cpus(struct vm_options *vm, uint32_t first, uint32_t last)
+{
+	for (uint32_t i = first; i <= last; i++)
+		vm->on |= 1u << i;
+	return NULL;
+}
+
+static const char *set_policy(struct vm_options *vm, const char *s, const char *end)
+{
+	bool allow = starts_with(s, (size_t)(end - s), "allow:");
+
+	if (!allow && !starts_with(s, (size_t)(end - s), "deny:"))
+		return "a policy is allow:LIST or deny:LIST";
+	if (vm->policy_given)
+		return "a policy was given before";
+	vm->policy_given = true;
+	vm->policy_allow = allow;
+	s += strlen(allow ? "allow:" : "deny:");
+	return s < end ? parse_list(vm, s, end, 0xFFFF, add_events) : NULL;
+}
+
+static bool is(const char *s, const char *end, const char *word)
+{
+	return (size_t)(end - s) == strlen(word) && !memcmp(s, word, strlen(word));
+}
+
+static const char *set_switch(struct vm_options *vm, const char *s, const char *end)
+{
+	vm->eager = is(s, end, "eager");
+	return vm->eager || is(s, end, "lazy") ? NULL : "the switch is lazy or eager";
+}
+
+static const char *set_mode(struct vm_options *vm, const char *s, const char *end)
+{
+	vm->mode = is(s, end, "off") ? PMU_OFF : PMU_MEDIATED;
+	return vm->mode == PMU_OFF || is(s, end, "mediated") ? NULL : "the mode is mediated or off";
+}
+
+static const char *set_wait(struct vm_options *vm, const char *s, const char *end)
+{
+	vm->awaited = is(s, end, "yes");
+	return vm->awaited || is(s, end, "no") ? NULL : "it is yes or no";
+}
+
+static const char *set_on(struct vm_options *vm, const char *s, const char *end)
+{
+	vm->on = 0;
+	return parse_list(vm, s, end, CPU_MAX - 1, add_cpus);
+}
+
+static const char *whole_number(const char *s, const char *end, uint64_t max, uint64_t *out)
+{
+	return parse_number(&s, end, max, out) && s == end && *out ? NULL : "not a number, or out of range";
+}
+
+static const char *set_counters(struct vm_options *vm, const char *s, const char *end)
+{
+	uint64_t n = 0;
+	const char *error = whole_number(s, end, VPMU_ARM_EVENTS_MAX, &n);
+
+	vm->counters = (uint32_t)n;
+	return error;
+}
+
+static const char *set_cpu_count(struct vm_options *vm, const char *s, const char *end)
+{
+	uint64_t n = 0;
+	const char *error = whole_number(s, end, VCPU_MAX, &n);
+
+	vm->cpus = (uint32_t)n;
+	return error;
+}
+
+static const char *set_memory(struct vm_options *vm, const char *s, const char *end)
+{
+	const char *error = whole_number(s, end, UINT64_C(1) << 20, &vm->memory);
+
+	vm->memory <<= 20;
+	return error ? error : vm->memory % BLOCK_SIZE ? "not a multiple of 2 MiB" : NULL;
+}
+
+static const char *set_kernel(struct vm_options *vm, const char *s, const char *end)
+{
+	return whole_number(s, end, UINT64_MAX, &vm->kernel);
+}
+
+static const char *set_initrd(struct vm_options *vm, const char *s, const char *end)
+{
+	return whole_number(s, end, UINT64_MAX, &vm->initrd);
+}
+
+/* "name=VALUE"; some are for a guest among several. */
+static const struct {
+	const char *prefix;
+	bool several;
+	const char *(*set)(struct vm_options *vm, const char *s, const char *end);
+} values[] = {
+	{ "policy=", false, set_policy },
+	{ "switch=", false, set_switch },
+	{ "mode=", false, set_mode },
+	{ "counters=", false, set_counters },
+	{ "kernel=", true, set_kernel },
+	{ "initrd=", true, set_initrd },
+	{ "memory=", true, set_memory },
+	{ "cpus=", true, set_cpu_count },
+	{ "on=", true, set_on },
+	{ "wait=", true, set_wait },
+};
+
+static const struct vm_options defaults = { .cpus = 1, .on = (1u << CPU_MAX) - 1, .awaited = true };
+static bool is_set;                  /* something about the one guest */
+
+static const char *add_vm(void)
+{
+	if (options.vm_count == VM_MAX)
+		return "too many guests";
+	if (!options.vm_count && is_set)
+		return "what comes before it is about no guest";
+	options.vm[options.vm_count++] = defaults;
 	return NULL;
 }
 
 static const char *parse_word(const char *s, size_t length)
 {
-	const char *end = s + length;
-	bool allow = starts_with(s, length, "policy=allow:");
+	struct vm_options *vm = &options.vm[options.vm_count ? options.vm_count - 1 : 0];
 
-	if (allow || starts_with(s, length, "policy=deny:")) {
-		if (options.policy_given)
-			return "a policy was given before";
-		options.policy_given = true;
-		options.policy_allow = allow;
-		return parse_policy(s + strlen(allow ? "policy=allow:" : "policy=deny:"), end);
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		if (!starts_with(s, length, values[i].prefix))
+			continue;
+		if (values[i].several && !options.vm_count)
+			return "only after \"vm\"";
+		is_set = true;
+		return values[i].set(vm, s + strlen(values[i].prefix), s + length);
 	}
-	if (length == 5 && starts_with(s, length, "stats"))
-		options.stats = true;
-	else if (length == 12 && starts_with(s, length, "switch=eager"))
-		options.eager = true;
-	else if (length == 11 && starts_with(s, length, "switch=lazy"))
-		options.eager = false;
-	else
+	if (is(s, s + length, "vm"))
+		return add_vm();
+	if (!is(s, s + length, "stats"))
 		return "unknown option";
+	options.stats = true;
 	return NULL;
 }
 

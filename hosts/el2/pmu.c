@@ -12,6 +12,7 @@ static struct vpmu_machine pmu_machine;
 static struct vpmu_vm vm;
 static struct vpmu_arm_model model;
 static struct vpmu_policy policy;
+static struct vpmu_vcpu vcpus[CPU_MAX];
 static bool machine_counts[SKIPPED_KINDS];  /* what the hardware has counted when it traps */
 
 void pmu_failed(int error)
@@ -27,42 +28,68 @@ static void must(int error)
 
 static const struct vpmu_armv8_base base = { .mdcr_el2 = MDCR_BASE };
 
-static const struct vpmu_policy *chosen_policy(void)
+static const struct vpmu_policy *chosen_policy(struct vpmu_policy *out, const struct vm_options *o)
 {
-	if (!options.policy_given)
+	if (!o->policy_given)
 		return NULL;
-	policy = (struct vpmu_policy){
-		.ranges = options.policy,
-		.range_count = options.policy_count,
-		.allow_listed = options.policy_allow,
+	*out = (struct vpmu_policy){
+		.ranges = o->policy,
+		.range_count = o->policy_count,
+		.allow_listed = o->policy_allow,
 	};
-	return &policy;
+	return out;
 }
 
 /* The other CPUs are off still and are taken to be like this one; vpmu_vcpu_load() checks it. */
-void pmu_init(void)
+bool pmu_machine_init(void)
 {
-	struct vpmu_vm_config config = {
-		.size = sizeof(config),
-		.switch_kind = options.eager ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
-		.policy = chosen_policy(),
-	};
 	struct pmu *pmu = &cpus[0].pmu;
 	struct probe probe;
 
 	vpmu_machine_init(&pmu_machine);
 	if (vpmu_armv8_init(&pmu->hw, &base) == VPMU_ERR_UNSUPPORTED)
-		return;
+		return false;
 	probe = probe_machine();
 	machine_counts[SKIPPED_SYSREG] = probe.sysreg_counts;
 	machine_counts[SKIPPED_SMC] = probe.smc_counts;
+	machine_counts[SKIPPED_WFI] = probe.wfi_counts;
 	vpmu_machine_add(&pmu_machine, &pmu->hw.hw.caps);
-	must(vpmu_arm_model_of(&pmu_machine, &model));
-	must(vpmu_arm_vm_init(&vm, &pmu_machine, &model, &config));
+	return true;
+}
+
+void pmu_vm_init(struct vpmu_vm *out, struct vpmu_arm_model *shape, struct vpmu_policy *events,
+		 const struct vm_options *o)
+{
+	struct vpmu_vm_config config = {
+		.size = sizeof(config),
+		.switch_kind = o->eager ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
+		.policy = chosen_policy(events, o),
+	};
+
+	must(vpmu_arm_model_of(&pmu_machine, shape));
+	if (o->counters > shape->counters)
+		machine_fail("option \"counters=%u\": this machine has %u\n", o->counters, shape->counters);
+	if (o->counters)
+		shape->counters = o->counters;
+	must(vpmu_arm_vm_init(out, &pmu_machine, shape, &config));
+}
+
+void pmu_init(void)
+{
+	if (!pmu_machine_init() || options.vm[0].mode == PMU_OFF)
+		return;
+	pmu_vm_init(&vm, &model, &policy, &options.vm[0]);
 	for (unsigned int i = 0; i < machine.cpu_count; i++) {
-		vpmu_vcpu_init(&cpus[i].pmu.vcpu, &vm);
+		vpmu_vcpu_init(&vcpus[i], &vm);
+		cpus[i].pmu.vcpu = &vcpus[i];
 		cpus[i].pmu.present = true;
 	}
+}
+
+void pmu_hw_init(struct cpu *c)
+{
+	must(vpmu_armv8_init(&c->pmu.hw, &base));
+	must(vpmu_cpu_init(&c->pmu.cpu, c->index, &c->pmu.hw.hw));
 }
 
 /* Also when the CPU comes back: its PMU and the guest's are as after a reset. */
@@ -70,18 +97,19 @@ void pmu_cpu_init(struct cpu *c)
 {
 	struct pmu *pmu = &c->pmu;
 
-	if (!pmu->present)
+	if (!pmu->present) {
+		write_sysreg(mdcr_el2, MDCR_BASE | MDCR_NO_PMU);
 		return;
-	must(vpmu_armv8_init(&pmu->hw, &base));
-	must(vpmu_cpu_init(&pmu->cpu, c->index, &pmu->hw.hw));
-	must(vpmu_vcpu_reset(&pmu->vcpu));
-	must(vpmu_vcpu_load(&pmu->vcpu, &pmu->cpu));
+	}
+	pmu_hw_init(c);
+	must(vpmu_vcpu_reset(pmu->vcpu));
+	must(vpmu_vcpu_load(pmu->vcpu, &pmu->cpu));
 }
 
 void pmu_cpu_off(struct cpu *c)
 {
 	if (c->pmu.present)
-		must(vpmu_vcpu_put(&c->pmu.vcpu));
+		must(vpmu_vcpu_put(c->pmu.vcpu));
 }
 
 static bool guest_at_el0(void)
@@ -117,7 +145,7 @@ enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 
 	if (!c->pmu.present)
 		return PMU_NOT_MINE;
-	result = outcome(vpmu_arm_access(&c->pmu.vcpu, &access));
+	result = outcome(vpmu_arm_access(c->pmu.vcpu, &access));
 	if (result != PMU_NOT_MINE)
 		c->exits[EXIT_PMU]++;
 	if (result == PMU_HANDLED && !access.write)
@@ -135,18 +163,18 @@ bool pmu_irq(struct cpu *c)
 
 bool pmu_interrupt(struct cpu *c)
 {
-	return c->pmu.present && vpmu_vcpu_interrupt(&c->pmu.vcpu) == 1;
+	return c->pmu.present && vpmu_vcpu_interrupt(c->pmu.vcpu) == 1;
 }
 
 void pmu_skipped(struct cpu *c, enum skipped kind)
 {
 	if (c->pmu.present && !machine_counts[kind])
-		must(vpmu_count(&c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1));
+		must(vpmu_count(c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1));
 }
 
 uint64_t pmu_dfr0(struct cpu *c, uint64_t host)
 {
-	return c->pmu.present ? vpmu_arm_dfr0(&vm, host) : host;
+	return c->pmu.present ? vpmu_arm_dfr0(c->pmu.vcpu->vm, host) : host & ~UINT64_C(0xF00);
 }
 
 /* ---- Statistics ---- */
@@ -167,21 +195,21 @@ static const char *const counter_states[] = {
 	[VPMU_COUNTER_UNSUPPORTED] = "unsupported",
 };
 
-static void print_counters(unsigned int cpu, struct vpmu_vcpu *v)
+static void print_counters(const char *name, struct vpmu_vcpu *v)
 {
 	for (unsigned int i = 0; i < VPMU_COUNTER_MAX; i++) {
 		struct vpmu_counter_status s;
 
 		if (vpmu_vcpu_counter(v, i, &s) < 0 || s.state == VPMU_COUNTER_ABSENT)
 			continue;
-		console_printf("vpmu: cpu%u counter%u %s selector 0x%lx value %lu\n", cpu, i,
+		console_printf("vpmu: %s counter%u %s selector 0x%lx value %lu\n", name, i,
 			       counter_states[s.state], s.selector, s.value);
 	}
 }
 
-void pmu_stats(struct cpu *c)
+void pmu_print(const char *name, struct vpmu_vcpu *v, uint64_t late)
 {
-	const struct vpmu_vcpu_stats *s = vpmu_vcpu_stats(&c->pmu.vcpu);
+	const struct vpmu_vcpu_stats *s = vpmu_vcpu_stats(v);
 	const struct { const char *name; uint64_t value; } rows[] = {
 		{ "enters", s->enters },
 		{ "enters.quiet", s->quiet },
@@ -195,15 +223,22 @@ void pmu_stats(struct cpu *c)
 		{ "trap_accesses", s->trap_accesses },
 		{ "faults", s->faults },
 		{ "pmi_taken", s->pmi_taken },
-		{ "pmi_late", c->pmu.late },
+		{ "pmi_late", late },
 		{ "emulated_counted", s->emulated_counted },
 	};
 
-	if (!c->pmu.present || !s->enters)
+	if (!s->enters)
 		return;
-	console_printf("vpmu: cpu%u pmu.reach %s\n", c->index,
-		       reasons[vpmu_vcpu_reach_reason(&c->pmu.vcpu)]);
+	console_printf("vpmu: %s pmu.reach %s\n", name, reasons[vpmu_vcpu_reach_reason(v)]);
 	for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		console_printf("vpmu: cpu%u pmu.%s %lu\n", c->index, rows[i].name, rows[i].value);
-	print_counters(c->index, &c->pmu.vcpu);
+		console_printf("vpmu: %s pmu.%s %lu\n", name, rows[i].name, rows[i].value);
+	print_counters(name, v);
+}
+
+void pmu_stats(struct cpu *c)
+{
+	char name[] = { 'c', 'p', 'u', (char)('0' + c->index), '\0' };
+
+	if (c->pmu.present)
+		pmu_print(name, c->pmu.vcpu, c->pmu.late);
 }

@@ -15,10 +15,10 @@ struct regs;
 
 enum pmu_outcome { PMU_NOT_MINE, PMU_HANDLED, PMU_UNDEF, PMU_EL1_TRAP };
 
-/* One CPU: its PMU, and the PMU of the vCPU that is always on it. */
+/* One CPU: its PMU, and the PMU of the vCPU that is on it. */
 struct pmu {
-	bool present;
-	struct vpmu_vcpu vcpu;
+	bool present;                /* that vCPU has one */
+	struct vpmu_vcpu *vcpu;
 	struct vpmu_cpu cpu;
 	struct vpmu_armv8 hw;
 	uint64_t late;               /* PPI 23 that no overflow of the guest explains */
@@ -39,7 +39,7 @@ static inline void pmu_exit(struct pmu *pmu)
 
 	if (__builtin_expect(!pmu->present, 0))
 		return;
-	error = vpmu_vcpu_exit(&pmu->vcpu, 0);
+	error = vpmu_vcpu_exit(pmu->vcpu, 0);
 	if (__builtin_expect(error < 0, 0))
 		pmu_failed(error);
 }
@@ -50,7 +50,7 @@ static inline void pmu_enter(struct pmu *pmu)
 
 	if (__builtin_expect(!pmu->present, 0))
 		return;
-	error = vpmu_vcpu_enter(&pmu->vcpu, 0);
+	error = vpmu_vcpu_enter(pmu->vcpu, 0);
 	if (__builtin_expect(error < 0, 0))
 		pmu_failed(error);
 }
@@ -62,10 +62,24 @@ bool pmu_irq(struct cpu *c);
 /* The level of the guest's overflow interrupt line, wherever its PMU is. */
 bool pmu_interrupt(struct cpu *c);
 /* An instruction of the guest is skipped: the monitor has done it. It counts once. */
-enum skipped { SKIPPED_SYSREG, SKIPPED_SMC, SKIPPED_MEMORY, SKIPPED_KINDS };
+enum skipped { SKIPPED_SYSREG, SKIPPED_SMC, SKIPPED_WFI, SKIPPED_MEMORY, SKIPPED_KINDS };
 void pmu_skipped(struct cpu *c, enum skipped kind);
 /* ID_AA64DFR0_EL1 for the guest. */
 uint64_t pmu_dfr0(struct cpu *c, uint64_t host);
 void pmu_stats(struct cpu *c);
+/* (name): whose, "cpu0". */
+void pmu_print(const char *name, struct vpmu_vcpu *v, uint64_t late);
+
+/* ---- Several guests: tenant_pmu.c does with these what is above for one ---- */
+
+struct vm_options;
+
+/* What the machine has. returns: false: no PMU. */
+bool pmu_machine_init(void);
+/* A guest's, by its options. (model), (policy) outlive it. */
+void pmu_vm_init(struct vpmu_vm *vm, struct vpmu_arm_model *model, struct vpmu_policy *policy,
+		 const struct vm_options *o);
+/* This CPU's own. */
+void pmu_hw_init(struct cpu *c);
 
 #endif

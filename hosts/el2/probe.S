@@ -34,6 +34,9 @@ probe_stub:
 	hvc	#0
 	smc	#0
 	hvc	#0
+	wfi
+	hvc	#0
+	hvc	#0                      // should the WFI not have trapped
 	b	.
 
 /* probe_run(counts): PROBE_COUNTS values. */

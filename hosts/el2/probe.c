@@ -4,7 +4,7 @@
  *
  * When the monitor carries out an instruction for the guest, it must count exactly once (RULES A7).
  * The architecture counts what is architecturally executed, which a trapped instruction is not;
- * QEMU (7.2 to 10.0 at least) has counted a trapped MRS, MSR or SMC by the time it traps, but not
+ * QEMU (7.2 to 10.0 at least) has counted a trapped MRS, MSR, SMC or WFI by the time it traps, but not
  * an aborted load or store. So the machine is asked, once: HVC to HVC with a NOP in between,
  * against the same with the instruction in question.
  */
@@ -46,8 +46,8 @@ struct probe probe_machine(void)
 	uint64_t n[PROBE_COUNTS];
 
 	if (!has_event() || !counters)
-		return (struct probe){ false, false };  /* nothing counts instructions */
-	write_sysreg(hcr_el2, HCR_RW | HCR_TSC);
+		return (struct probe){ false, false, false };  /* nothing counts instructions */
+	write_sysreg(hcr_el2, HCR_RW | HCR_TSC | HCR_TWI);
 	write_sysreg(mdcr_el2, MDCR_BASE | BIT(6) | counters);  /* TPM, HPMN */
 	write_sysreg(sctlr_el1, 0x30D00800);
 	count_instructions();
@@ -59,5 +59,6 @@ struct probe probe_machine(void)
 	return (struct probe){
 		.sysreg_counts = n[3] - n[1] >= n[1] - n[0],
 		.smc_counts = n[5] - n[3] >= n[1] - n[0],
+		.wfi_counts = n[7] - n[5] >= n[1] - n[0],
 	};
 }

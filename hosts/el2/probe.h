@@ -3,7 +3,7 @@
 #ifndef VPMU_EL2_PROBE_H
 #define VPMU_EL2_PROBE_H
 
-#define PROBE_COUNTS 6
+#define PROBE_COUNTS 8
 
 #ifndef __ASSEMBLER__
 #include <stdbool.h>
@@ -11,6 +11,7 @@
 struct probe {
 	bool sysreg_counts;          /* a trapped MRS or MSR */
 	bool smc_counts;             /* a trapped SMC */
+	bool wfi_counts;             /* a trapped WFI */
 };
 
 /* Runs at EL1 for a moment. Context: EL2, boot CPU, before there is a guest; there is a PMU. */

@@ -24,19 +24,6 @@
 #define DEBUG_SPIN             0xC6000001u
 #define SPIN_MAX 1000000u
 
-#define PSCI_SUCCESS           0
-#define PSCI_NOT_SUPPORTED     (-1)
-#define PSCI_INVALID_PARAMETERS (-2)
-#define PSCI_DENIED            (-3)
-#define PSCI_ALREADY_ON        (-4)
-#define PSCI_ON_PENDING        (-5)
-#define PSCI_INTERNAL_FAILURE  (-6)
-#define PSCI_INVALID_ADDRESS   (-9)
-
-#define AFFINITY_ON 0
-#define AFFINITY_OFF 1
-#define AFFINITY_ON_PENDING 2
-
 uint64_t firmware_call_hvc(uint64_t function, uint64_t a, uint64_t b, uint64_t c);
 
 static _Noreturn void power_call(uint32_t function)
@@ -79,14 +66,21 @@ void cpu_stop_requested(struct cpu *c)
 		wfi();
 }
 
+int64_t firmware_start_cpu(struct cpu *c)
+{
+	return (int64_t)firmware_call(PSCI_CPU_ON | PSCI_SMC64, c->mpidr, (uintptr_t)secondary_entry,
+				      (uintptr_t)c);
+}
+
 /* A CPU may be asked to start by several others at once: one wins. */
-static int64_t cpu_on(uint64_t target, uint64_t entry, uint64_t context)
+static int64_t cpu_on(struct cpu *caller, uint64_t target, uint64_t entry, uint64_t context)
 {
 	int i = machine_cpu_index(target);
 	uint32_t expected = CPU_OFF;
 	int64_t result;
 	struct cpu *c;
 
+	(void)caller;
 	if (i < 0 || cpu_affinity(target) != target)
 		return PSCI_INVALID_PARAMETERS;
 	if (entry % 4 || !machine_is_guest_ram((struct range){ entry, entry + 4 }))
@@ -96,8 +90,7 @@ static int64_t cpu_on(uint64_t target, uint64_t entry, uint64_t context)
 		return expected == CPU_ON ? PSCI_ALREADY_ON : PSCI_ON_PENDING;
 	c->entry = entry;
 	c->context = context;
-	result = (int64_t)firmware_call(PSCI_CPU_ON | PSCI_SMC64, target, (uintptr_t)secondary_entry,
-					(uintptr_t)c);
+	result = firmware_start_cpu(c);
 	if (result != PSCI_SUCCESS)
 		atomic_store(&c->power, CPU_OFF);  /* it may be on its way off still: ALREADY_ON */
 	return result;
@@ -113,10 +106,11 @@ static int64_t cpu_off(struct cpu *c)
 }
 
 /* A CPU that we have let go is off when the firmware says so. */
-static int64_t affinity_info(uint64_t target, uint64_t level)
+static int64_t affinity_info(struct cpu *c, uint64_t target, uint64_t level)
 {
 	int i = machine_cpu_index(target);
 
+	(void)c;
 	if (i < 0 || level != 0)
 		return PSCI_INVALID_PARAMETERS;
 	switch (atomic_load(&cpus[i].power)) {
@@ -151,6 +145,19 @@ static int64_t debug_spin(uint64_t n)
 	return PSCI_SUCCESS;
 }
 
+static void one_guest_end(struct cpu *c, uint32_t function)
+{
+	guest_end(c, function);
+}
+
+static const struct power_ops one_guest_power = {
+	.suspend = cpu_suspend,
+	.off = cpu_off,
+	.on = cpu_on,
+	.affinity = affinity_info,
+	.end = one_guest_end,
+};
+
 static int64_t features(uint32_t function)
 {
 	switch (function) {
@@ -174,6 +181,8 @@ static int64_t features(uint32_t function)
 
 static int64_t call(struct cpu *c, uint32_t function, const uint64_t *a)
 {
+	const struct power_ops *power = c->vcpu ? &tenant_power : &one_guest_power;
+
 	switch (function) {
 	case PSCI_VERSION:
 		return 0x10001;
@@ -183,24 +192,24 @@ static int64_t call(struct cpu *c, uint32_t function, const uint64_t *a)
 		return features((uint32_t)a[0]);
 	case PSCI_CPU_SUSPEND:
 	case PSCI_CPU_SUSPEND | PSCI_SMC64:
-		return cpu_suspend(c);
+		return power->suspend(c);
 	case PSCI_CPU_OFF:
-		return cpu_off(c);
+		return power->off(c);
 	case PSCI_CPU_ON:
-		return cpu_on((uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2]);
+		return power->on(c, (uint32_t)a[0], (uint32_t)a[1], (uint32_t)a[2]);
 	case PSCI_CPU_ON | PSCI_SMC64:
-		return cpu_on(a[0], a[1], a[2]);
+		return power->on(c, a[0], a[1], a[2]);
 	case PSCI_AFFINITY_INFO:
-		return affinity_info((uint32_t)a[0], (uint32_t)a[1]);
+		return power->affinity(c, (uint32_t)a[0], (uint32_t)a[1]);
 	case PSCI_AFFINITY_INFO | PSCI_SMC64:
-		return affinity_info(a[0], a[1]);
+		return power->affinity(c, a[0], a[1]);
 	case PSCI_MIGRATE_INFO_TYPE:
 		return 2;  /* no trusted OS that would have to move */
 	case DEBUG_SPIN:
 		return debug_spin(a[0]);
 	case PSCI_SYSTEM_OFF:
 	case PSCI_SYSTEM_RESET:
-		guest_end(c, function);
+		power->end(c, function);
 	}
 	return PSCI_NOT_SUPPORTED;
 }

@@ -16,14 +16,22 @@ static const char *const exit_names[EXIT_CAUSE_COUNT] = {
 	[EXIT_ABORT] = "abort",
 	[EXIT_UNDEF] = "undef",
 	[EXIT_SERROR] = "serror",
+	[EXIT_WFI] = "wfi",
+	[EXIT_TIMER] = "timer",
+	[EXIT_KICK] = "kick",
+	[EXIT_UART] = "uart",
 };
+
+void stats_print_exits(unsigned int cpu)
+{
+	for (unsigned int cause = 0; cause < EXIT_CAUSE_COUNT; cause++)
+		console_printf("vpmu: cpu%u exits.%s %lu\n", cpu, exit_names[cause], cpus[cpu].exits[cause]);
+}
 
 void stats_print(void)
 {
 	for (unsigned int i = 0; i < machine.cpu_count; i++) {
-		for (unsigned int cause = 0; cause < EXIT_CAUSE_COUNT; cause++)
-			console_printf("vpmu: cpu%u exits.%s %lu\n", i, exit_names[cause],
-				       cpus[i].exits[cause]);
+		stats_print_exits(i);
 		pmu_stats(&cpus[i]);
 	}
 }

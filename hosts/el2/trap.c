@@ -122,6 +122,10 @@ struct access {
 static void send_sgi(struct cpu *c, uint64_t value, bool group1)
 {
 	c->exits[EXIT_SGI]++;
+	if (c->vcpu) {
+		tenant_send_sgi(c, value, group1);
+		return;
+	}
 	if (!group1 && (c->group1 & 1u << FIELD(value, 24, 4)))
 		return;
 	write_sysreg(icc_sgi1r_el1, value);
@@ -229,7 +233,9 @@ static bool emulate_mmio(struct cpu *c, struct regs *r, uint64_t esr)
 	};
 
 	/* S1PTW: not the access itself but the walk. */
-	if (!(esr & BIT(24)) || esr & BIT(7) || !vgic_access(c, &m))
+	if (!(esr & BIT(24)) || esr & BIT(7))
+		return false;
+	if (!(c->vcpu ? tenant_mmio(c, &m) : vgic_access(c, &m)))
 		return false;
 	if (!m.write)
 		regs_set(r, rt, extend(m.value, m.size, esr & BIT(21), esr & BIT(15)));
@@ -279,9 +285,19 @@ static void trap_unknown(struct cpu *c, struct regs *r, uint64_t esr)
 	inject_undef(c);
 }
 
+/* Only of a guest among several. */
+static void trap_wfx(struct cpu *c, struct regs *r, uint64_t esr)
+{
+	(void)r;
+	(void)esr;
+	skip_instruction(c, SKIPPED_WFI);
+	tenant_wfi(c);
+}
+
 typedef void trap_handler(struct cpu *c, struct regs *r, uint64_t esr);
 
 static trap_handler *const handlers[64] = {
+	[EC_WFX] = trap_wfx,
 	[EC_HVC64] = trap_hvc,
 	[EC_SMC64] = trap_smc,
 	[EC_SYSREG] = trap_sysreg,
@@ -289,14 +305,20 @@ static trap_handler *const handlers[64] = {
 	[EC_DABT_LOW] = trap_data_abort,
 };
 
-void trap_sync(struct regs *r)
+inline void trap_handle(struct cpu *c, struct regs *r)
 {
-	struct cpu *c = this_cpu();
 	uint64_t esr = read_sysreg(esr_el2);
 	trap_handler *handler = handlers[ESR_EC(esr)];
 
-	pmu_exit(&c->pmu);
 	(handler ? handler : trap_unknown)(c, r, esr);
+}
+
+void trap_sync(struct regs *r)
+{
+	struct cpu *c = this_cpu();
+
+	pmu_exit(&c->pmu);
+	trap_handle(c, r);
 	pmu_enter(&c->pmu);
 }
 

@@ -69,7 +69,7 @@
 	.balign	128
 .endm
 
-/* A trap of the guest that C handles with all registers at hand. */
+/* An exception of the guest that C handles with all registers at hand. */
 .macro guest_sync handler
 	vector
 	save_all
@@ -123,6 +123,28 @@ vectors:
 	guest_irq trap_irq
 	guest_irq trap_fiq
 	guest_sync trap_serror
+	.balign	128
+
+/* Several guests: any exception may be the last of a turn. */
+	.balign	2048
+	.globl	tenant_vectors
+tenant_vectors:
+	crash	0
+	crash	1
+	crash	2
+	crash	3
+	crash	4
+	crash	5
+	crash	6
+	crash	7
+	guest_sync tenant_sync
+	guest_sync tenant_irq
+	guest_sync tenant_fiq
+	guest_sync tenant_serror
+	guest_sync tenant_sync
+	guest_sync tenant_irq
+	guest_sync tenant_fiq
+	guest_sync tenant_serror
 	.balign	128
 
 	.text
@@ -193,6 +215,30 @@ guest_start:
 	.irp	n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
 	mov	x\n, xzr
 	.endr
+	leave
+
+/*
+ * vcpu_resume(regs, stack_top): enters the guest that is loaded, from wherever this CPU is.
+ */
+	.globl	vcpu_resume
+vcpu_resume:
+	mov	sp, x1
+	ldp	x2, x3, [x0, #16]
+	ldp	x4, x5, [x0, #32]
+	ldp	x6, x7, [x0, #48]
+	ldp	x8, x9, [x0, #64]
+	ldp	x10, x11, [x0, #80]
+	ldp	x12, x13, [x0, #96]
+	ldp	x14, x15, [x0, #112]
+	ldp	x16, x17, [x0, #128]
+	ldp	x18, x19, [x0, #144]
+	ldp	x20, x21, [x0, #160]
+	ldp	x22, x23, [x0, #176]
+	ldp	x24, x25, [x0, #192]
+	ldp	x26, x27, [x0, #208]
+	ldp	x28, x29, [x0, #224]
+	ldr	x30, [x0, #240]
+	ldp	x0, x1, [x0]
 	leave
 
 /*

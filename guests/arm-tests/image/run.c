@@ -61,7 +61,7 @@ static void run_body(void *argument)
 {
 	struct one_run *run = argument;
 
-	if (pmu_present())
+	if (pmu_present() && !(run->test->flags & PMU_AS_FOUND))
 		pmu_quiet();
 	run->test->body(&run->result);
 }
@@ -98,6 +98,13 @@ static void list_test(const struct pmu_test *test)
 	put_string("\n");
 }
 
+static bool is_selected(const struct pmu_test *test)
+{
+	if (!option("test"))
+		return !(test->flags & PMU_BY_NAME);
+	return option_lists("test", test->name, !(test->flags & PMU_BY_NAME));
+}
+
 static void for_selected(void (*act)(const struct pmu_test *test))
 {
 	const struct suite *suite;
@@ -107,7 +114,7 @@ static void for_selected(void (*act)(const struct pmu_test *test))
 		for (i = 0; i < *suite->count; i++) {
 			const struct pmu_test *test = &suite->tests[i];
 
-			if (!option("test") || option_lists("test", test->name, true))
+			if (is_selected(test))
 				act(test);
 		}
 	}
