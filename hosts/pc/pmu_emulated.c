@@ -104,11 +104,6 @@ const char *pmu_emulated_init(struct pc_pmu *p)
 	vpmu_model_source_init(&p->source, &p->vcpu, VPMU_COUNTER_MAX, false);
 	if (!p->config.caches)
 		p->source.meanings &= ~LLC;
-	if (p->config.model.version) {
-		e = vpmu_x86_model_limit(&p->config.model, &p->source.source, NULL);
-		if (e)
-			return vpmu_strerror(e);
-	}
 	why = pmu_guest_init(p, VPMU_MODE_EMULATED);
 	if (why)
 		return why;

@@ -4,14 +4,33 @@
 
 #define MSR_MISC_ENABLE 0x1a0u
 
+/*
+ * The guest is offered what can count, and what the policy lets count; on AMD the latter cannot be said,
+ * and a denied event stands still.
+ */
+static const char *limit(struct pc_pmu *p, enum vpmu_mode mode)
+{
+	struct vpmu_x86_model *m = &p->config.model;
+	struct vpmu_source *source = mode == VPMU_MODE_EMULATED ? &p->source.source : NULL;
+	const struct vpmu_policy *policy = m->vendor == VPMU_X86_INTEL ? p->config.policy : NULL;
+
+	if (m->version && vpmu_x86_model_limit(m, source, policy))
+		return "neither instructions nor cycles can be counted, or the events of an AMD guest";
+	return NULL;
+}
+
 const char *pmu_guest_init(struct pc_pmu *p, enum vpmu_mode mode)
 {
 	struct vpmu_vm_config config = {
 		.size = sizeof(config), .mode = mode, .switch_kind = p->config.switch_kind,
 		.policy = p->config.policy,
 	};
-	int e = vpmu_x86_vm_init(&p->vm, &p->machine, &p->config.model, &config);
+	const char *why = limit(p, mode);
+	int e;
 
+	if (why)
+		return why;
+	e = vpmu_x86_vm_init(&p->vm, &p->machine, &p->config.model, &config);
 	if (e)
 		return vpmu_strerror(e);
 	vpmu_vcpu_init(&p->vcpu, &p->vm);
