@@ -392,6 +392,11 @@ static void partition(void **state)
 	EXPECT(RD(FIXED_CTRL, 0x193), WR(FIXED_CTRL, 0x90));
 	ops()->stop(hw(), FX(1));
 	EXPECT(WR(FIXED_CTRL, 0));
+	ops()->boundary(hw(), 0xFF | FX(0), FX(1) | FX(2));
+	assert_true(x86_pmu_wrmsr(&cpu.pmu, FIXED_CTRL, 0x330));
+	forget();
+	ops()->start(hw(), FX(0));
+	EXPECT(RD(FIXED_CTRL, 0x330), WR(FIXED_CTRL, 0x333));
 }
 
 /* A selector that changes while its counter is started is written, as when policy changes. */
@@ -701,6 +706,14 @@ static void violations(void **state)
 	fired("a counter written while it counts");
 	ops()->select(hw(), 33, 1);
 	fired("a selector written while its counter counts");
+	/* What a register holds already changes nothing. */
+	start_known(X86_CPU_SKYLAKE);
+	ops()->select(hw(), 1, INSTRUCTIONS | BOTH);
+	ops()->start(hw(), 2);
+	cpu.x86.known = 0;
+	ops()->start(hw(), 2);
+	assert_int_equal(cpu.trace_count, 2);
+	assert_int_equal(cpu.violations, 0);
 	/* Giving the PMU back with a counter enabled. */
 	start_known(X86_CPU_SKYLAKE);
 	ops()->boundary(hw(), 0xFF, 0);
@@ -751,6 +764,8 @@ static void violations_of_the_boundary(void **state)
 	ops()->write(hw(), 0, 1);
 	fired("a counter written while it counts");
 	ops()->write(hw(), 1, 1);
+	ops()->select(hw(), 1, INSTRUCTIONS | BOTH | GUEST);
+	ops()->start(hw(), 2);
 	assert_int_equal(cpu.violations, 0);
 	ops()->stop(hw(), 1);
 	ops()->select(hw(), 0, INSTRUCTIONS | BOTH | GUEST | X86_SEL_HOST_ONLY);
@@ -768,10 +783,16 @@ static void long_traces(void **state)
 	(void)state;
 	start(X86_CPU_SKYLAKE);
 	cpu.trace_size = 2;
+	trace[2].op = X86_CPU_OPS;
 	for (int k = 0; k < 5; k++)
 		(void)ops()->read(hw(), 0);
 	assert_int_equal(cpu.trace_count, 5);
+	assert_int_equal(trace[2].op, X86_CPU_OPS);
 	cpu.trace = NULL;
+	cpu.trace_count = 0;
+	(void)ops()->read(hw(), 0);
+	assert_int_equal(cpu.trace_count, 1);
+	cpu.trace_count = 5;
 	(void)ops()->read(hw(), 0);
 	assert_int_equal(cpu.trace_count, 6);
 }

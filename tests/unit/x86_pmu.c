@@ -81,6 +81,7 @@ static const struct write_rule write_rules[] = {
 	{ X86_CPU_HASWELL, SEL(0), X86_SEL_IN_TX, X86_SEL_IN_TX },
 	{ X86_CPU_HASWELL, SEL(1), X86_SEL_IN_TXCP, GP_FAULT },
 	{ X86_CPU_HASWELL, SEL(2), X86_SEL_IN_TXCP, X86_SEL_IN_TXCP },
+	{ X86_CPU_SKYLAKE, SEL(2), X86_SEL_IN_TXCP, X86_SEL_IN_TXCP },
 	{ X86_CPU_ICELAKE, SEL(0), X86_SEL_IN_TX, GP_FAULT },
 	{ X86_CPU_ICELAKE, SEL(2), X86_SEL_IN_TXCP, GP_FAULT },
 	{ X86_CPU_HASWELL, SEL(0), BIT(34), GP_FAULT },
@@ -479,6 +480,10 @@ static void cpuid(void **state)
 	again();
 	x86_pmu_cpuid(&pmu, 0xA, 0, r);
 	assert_int_equal(r[3], 0);
+	config.anythread = false;
+	again();
+	x86_pmu_cpuid(&pmu, 0xA, 0, r);
+	assert_int_equal(r[3], 1 << 15);
 	machine(X86_CPU_CORE2);
 	x86_pmu_cpuid(&pmu, 0xA, 0, r);
 	assert_int_equal(r[0], 0x07280202);
