@@ -4,7 +4,7 @@
 # play.sh VPMU - what `vpmu play` says about scenarios that fail, that make no sense, and that do not end.
 # One line per case.
 set -u
-vpmu=$1
+vpmu=$(realpath "$1")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1

@@ -256,6 +256,7 @@ static void filter_add(struct play_run *r, const struct play_arg *args)
 
 		if (args->last && play_is(r, PLAY_X86))
 			play_senseless(r, "an x86 filter has events and no ranges");
+		f->is_compiled = false;
 		if (f->count == PLAY_EVENTS_MAX)
 			play_senseless(r, "more than %u events", PLAY_EVENTS_MAX);
 		f->kvm.events[f->count] = first;

@@ -249,6 +249,7 @@ CASE_LOOK(phys_lvtpc, play_cpu(r)->x86.pmu.lvtpc)
 
 /* One remembered access, whatever the architecture. */
 struct access {
+	bool real;                   /* of a PMU register: not of a field of the VMCS */
 	bool write;
 	uint64_t reg, value;
 };
@@ -263,15 +264,28 @@ static size_t trace_count(struct play_run *r)
 	return n;
 }
 
+/* LVTPC is written, and is no MSR. */
+static struct access x86_access(const struct x86_cpu_access *a)
+{
+	bool msr = a->op == X86_CPU_RDMSR || a->op == X86_CPU_WRMSR;
+
+	return (struct access){
+		.real = msr || a->op == X86_CPU_RDPMC || a->op == X86_CPU_LVTPC,
+		.write = a->op == X86_CPU_WRMSR || a->op == X86_CPU_LVTPC,
+		.reg = msr ? a->index : UINT64_MAX,
+		.value = a->value,
+	};
+}
+
 static struct access trace_at(struct play_run *r, size_t n)
 {
 	const struct play_cpu *cpu = play_cpu(r);
-	const struct x86_cpu_access *x86 = &cpu->x86_trace[n];
-	const struct model_access *arm = &cpu->arm_trace[n];
+	const struct model_access *arm;
 
 	if (is_x86_case(r))
-		return (struct access){ x86->op == X86_CPU_WRMSR, x86->index, x86->value };
-	return (struct access){ arm->write, arm->reg, arm->value };
+		return x86_access(&cpu->x86_trace[n]);
+	arm = &cpu->arm_trace[n];
+	return (struct access){ true, arm->write, arm->reg, arm->value };
 }
 
 static bool is_write_to(struct play_run *r, size_t n, uint64_t reg)
@@ -327,14 +341,9 @@ static uint64_t count_accesses(struct play_run *r, bool write)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < trace_count(r); i++) {
-		const struct x86_cpu_access *x86 = &play_cpu(r)->x86_trace[i];
-		bool reads = is_x86_case(r) ? x86->op == X86_CPU_RDMSR || x86->op == X86_CPU_RDPMC
-					    : !trace_at(r, i).write;
-		bool writes_it = is_x86_case(r)
-					 ? x86->op == X86_CPU_WRMSR || x86->op == X86_CPU_LVTPC
-					 : trace_at(r, i).write;
+		struct access a = trace_at(r, i);
 
-		n += write ? writes_it : reads;
+		n += a.real && a.write == write;
 	}
 	return n;
 }
@@ -344,34 +353,33 @@ CASE_LOOK(hw_writes, count_accesses(r, true))
 
 /* ---- Policies ---- */
 
-static struct vpmu_x86_filter compiled(struct play_run *r, const struct play_arg *args)
+/* Compiled once: a scenario asks thousands of times. */
+static const struct vpmu_x86_filter *compiled(struct play_run *r, const struct play_arg *args)
 {
-	struct vpmu_x86_filter filter;
+	unsigned int number = play_index(r, args, 0, PLAY_SLOTS_MAX);
+	struct play_filter *f = &r->world->filters[number];
 
-	play_must(r, "vpmu_x86_filter_compile",
-		  play_compile(r, play_index(r, args, 0, PLAY_SLOTS_MAX), &filter));
-	return filter;
+	if (!f->is_compiled)
+		play_must(r, "vpmu_x86_filter_compile", play_compile(r, number, &f->compiled));
+	f->is_compiled = true;
+	return &f->compiled;
 }
 
 LOOK(allows)
 {
 	uint64_t event_asked = play_arg(r, args, 1);
-	struct vpmu_x86_filter filter;
 
-	if (is_x86_case(r)) {
-		filter = compiled(r, args);
-		return vpmu_x86_filter_allows(&filter, r->what->model->arch == PLAY_AMD
-							       ? VPMU_X86_AMD : VPMU_X86_INTEL,
+	if (is_x86_case(r))
+		return vpmu_x86_filter_allows(compiled(r, args),
+					      r->what->model->arch == PLAY_AMD ? VPMU_X86_AMD
+									       : VPMU_X86_INTEL,
 					      event_asked);
-	}
 	return play_filter_allows(r, play_index(r, args, 0, PLAY_SLOTS_MAX), event_asked);
 }
 
 LOOK(allows_fixed)
 {
-	struct vpmu_x86_filter filter = compiled(r, args);
-
-	return vpmu_x86_filter_allows_fixed(&filter, play_index(r, args, 1, 32));
+	return vpmu_x86_filter_allows_fixed(compiled(r, args), play_index(r, args, 1, 32));
 }
 
 /* ---- Numbers ---- */

@@ -257,10 +257,12 @@ static void print(struct play_run *r, const struct play_step *s)
 static void show(struct play_run *r, const struct play_step *s)
 {
 	int length;
-	const char *line = play_line(r->what->file, s->line, &length);
+	const char *line;
 
-	if (r->verbose)
-		printf("  %u: %.*s\n", s->line, length, line);
+	if (!r->verbose)
+		return;
+	line = play_line(r->what->file, s->line, &length);
+	printf("  %u: %.*s\n", s->line, length, line);
 }
 
 static void run_command(struct play_run *r, const struct play_step *s)
@@ -361,6 +363,6 @@ enum play_verdict play_case(const struct play_case *what, bool verbose)
 	}
 	report(&r);
 	free(r.variables);
-	free(r.world);
+	play_world_free(r.world);
 	return r.verdict;
 }

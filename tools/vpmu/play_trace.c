@@ -83,6 +83,8 @@ void play_watch(struct play_run *r, struct play_cpu *cpu)
 		cpu->arm.trace = cpu->arm_trace;
 		cpu->arm.trace_size = PLAY_TRACE_MAX;
 	}
+	/* What setting it up took is not remembered. */
+	mark_cpu(cpu);
 }
 
 static const char *breach_of_cpu(struct play_run *r, const struct play_cpu *cpu)

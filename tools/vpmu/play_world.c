@@ -37,8 +37,9 @@ static void cpu_new(struct play_run *r, uint32_t number)
 {
 	struct play_cpu *cpu = &r->world->cpus[number];
 
-	memset(cpu, 0, offsetof(struct play_cpu, arm_trace));
-	cpu->run = r;
+	*cpu = (struct play_cpu){
+		.run = r, .arm_trace = cpu->arm_trace, .x86_trace = cpu->x86_trace,
+	};
 	play_must(r, "the software PMU", play_is(r, PLAY_X86) ? x86_cpu_new(r, cpu, number)
 							       : arm_cpu_init(r, cpu, number));
 	vpmu_machine_add(&r->world->machine, &cpu->hw->caps);
@@ -317,6 +318,33 @@ struct play_cpu *play_cpu(struct play_run *r)
 
 /* ---- The world ---- */
 
+/* Not zeroed: only what was written is read. */
+static void *new_trace(size_t size)
+{
+	void *trace = malloc(PLAY_TRACE_MAX * size);
+
+	if (!trace)
+		die(EXIT_CANNOT, "out of memory");
+	return trace;
+}
+
+static void new_traces(struct play_run *r, struct play_cpu *cpu)
+{
+	if (play_is(r, PLAY_X86))
+		cpu->x86_trace = new_trace(sizeof(*cpu->x86_trace));
+	else
+		cpu->arm_trace = new_trace(sizeof(*cpu->arm_trace));
+}
+
+void play_world_free(struct play_world *w)
+{
+	for (unsigned int i = 0; i < PLAY_CPUS_MAX; i++) {
+		free(w->cpus[i].arm_trace);
+		free(w->cpus[i].x86_trace);
+	}
+	free(w);
+}
+
 struct play_world *play_world_new(struct play_run *r)
 {
 	const struct play_file *f = r->what->file;
@@ -324,6 +352,8 @@ struct play_world *play_world_new(struct play_run *r)
 
 	if (!w)
 		die(EXIT_CANNOT, "out of memory");
+	for (unsigned int i = 0; i < f->cpu_count; i++)
+		new_traces(r, &w->cpus[i]);
 	for (unsigned int i = 0; i < f->vm_count; i++) {
 		w->vms[i].first = w->vcpu_count;
 		w->vms[i].count = f->vcpus[i];

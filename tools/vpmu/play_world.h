@@ -36,6 +36,8 @@ struct play_filter {
 	} kvm;
 	uint32_t count;
 	struct vpmu_event_range ranges[PLAY_EVENTS_MAX];
+	bool is_compiled;            /* `compiled` is what the rest says */
+	struct vpmu_x86_filter compiled;
 	/* The script's lies, or UINT64_MAX. */
 	uint64_t nevents, size;
 };
@@ -100,8 +102,9 @@ struct play_cpu {
 	uint64_t overflow_in;
 	uint64_t host_debugctl;      /* Intel: while a guest runs */
 	uint64_t marked_accesses;
-	struct model_access arm_trace[PLAY_TRACE_MAX];
-	struct x86_cpu_access x86_trace[PLAY_TRACE_MAX];
+	/* PLAY_TRACE_MAX accesses. They stay when a CPU is made anew. */
+	struct model_access *arm_trace;
+	struct x86_cpu_access *x86_trace;
 };
 
 struct play_saved {
@@ -131,6 +134,7 @@ struct play_world {
 /* ---- play_world.c ---- */
 
 struct play_world *play_world_new(struct play_run *r);
+void play_world_free(struct play_world *w);
 /* Ends every vCPU and looks whether a contract was broken. */
 void play_world_end(struct play_run *r);
 
