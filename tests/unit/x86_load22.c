@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The load of mail thread 4: one `perf record` of all these events in a guest. Nine are pinned, the
- * others take turns on the two counters that are left. In KVM that created and released events all the
- * time, and an exit could inject two NMIs, one for a counter and one for an instruction that the host
- * had emulated.
+ * others take turns on the two counters that are left. In KVM that created and released events all
+ * the time, and an exit could inject two NMIs, one for a counter and one for an instruction that
+ * the host had emulated.
  *
- * The guest here does what Linux does at a PMI and at a rotation. It has a register file of its own,
- * counted by brute force, that says what it must see and when it must be interrupted.
+ * The guest here does what Linux does at a PMI and at a rotation. It has a register file of its
+ * own, counted by brute force, that says what it must see and when it must be interrupted.
  */
 #include "cmocka_vpmu.h"
 #include "script_source.h"
@@ -54,7 +54,9 @@ static const struct event load[] = {
 #define PINNED 9u
 #define FLEXIBLE (EVENTS - PINNED)
 
-/* The guest's counters, dense: 8 general-purpose, then 3 fixed, which the first three events get. */
+/*
+ * The guest's counters, dense: 8 general-purpose, then 3 fixed, which the first three events get.
+ */
 #define GP 8u
 #define COUNTERS 11u
 #define ALL_COUNTERS 0x7000000FFull
@@ -644,13 +646,15 @@ static void mediated(void **state)
 {
 	(void)state;
 	load22(MEDIATED);
-	/* RDPMC exits once per residency, and where a look found the guest with everything stopped. */
+	/*
+	 * RDPMC exits once per residency, and where a look found the guest with everything stopped.
+	 */
 	assert_true(w.rdpmc_exits <= w.residencies + w.exits / 256 + 1);
 }
 
 /*
- * RULES A2: RDPMC is direct once the guest was seen to use it, although it never enabled most counters;
- * and what the host left in those is not what it reads.
+ * RULES A2: RDPMC is direct once the guest was seen to use it, although it never enabled most
+ * counters; and what the host left in those is not what it reads.
  */
 static void rdpmc_becomes_direct(void **state)
 {
