@@ -52,6 +52,7 @@ int vpmu_cpu_init(struct vpmu_cpu *cpu, uint32_t number, struct vpmu_hw *hw)
 	ops->stop(hw, counters);
 	ops->interrupts_clear(hw, counters);
 	ops->status_clear(hw, counters | hw->caps.status);
+	ops->boundary(hw, 0, counters);
 	return 0;
 }
 
