@@ -20,7 +20,7 @@
 
 /* A line of the console as far as something for us could be in it. */
 struct line {
-	char text[sizeof(VERDICT) + 8];
+	char text[sizeof(VERDICT) + 12];
 	size_t length;
 	bool too_long;
 };
@@ -34,23 +34,35 @@ static void note_signal(int number)
 }
 
 /* -1 if the line is no verdict. A number above 255 does not fit an exit status: 255. */
-static int read_verdict(const struct line *line)
+static int read_verdict(const struct line *line, const char *from)
 {
 	uint64_t value;
 	const size_t prefix = sizeof(VERDICT) - 1;
 
-	if (line->too_long || strncmp(line->text, VERDICT, prefix) != 0 ||
-	    !parse_number(line->text + prefix, &value))
+	if (line->too_long || strncmp(from, VERDICT, prefix) != 0 ||
+	    !parse_number(from + prefix, &value))
 		return -1;
 	return value > 255 ? 255 : (int)value;
 }
 
+/* "[N] ": where the monitor shows several guests. returns: N, or -1. */
+static int read_guest(const struct line *line)
+{
+	const char *t = line->text;
+
+	return t[0] == '[' && t[1] >= '0' && t[1] < '0' + (int)VM_MAX && t[2] == ']' && t[3] == ' '
+		       ? t[1] - '0' : -1;
+}
+
 static void scan_line(const struct line *line, struct console_result *result)
 {
-	int verdict = read_verdict(line);
+	int verdict = read_verdict(line, line->text);
+	int guest = read_guest(line);
 
 	if (verdict >= 0)
 		result->verdict = verdict;
+	if (guest >= 0 && read_verdict(line, line->text + 4) >= 0)
+		result->verdicts[guest] = read_verdict(line, line->text + 4);
 	if (!strncmp(line->text, FATAL, sizeof(FATAL) - 1))
 		result->failed = true;
 }
@@ -221,7 +233,7 @@ static void restore_terminal(const struct terminal *t)
 
 struct console_result console_run(const struct args *command, uint64_t timeout)
 {
-	struct console_result result = { .verdict = -1 };
+	struct console_result result = { .verdict = -1, .verdicts = { -1, -1, -1, -1 } };
 	struct terminal terminal;
 	int output;
 	pid_t pid;

@@ -4,10 +4,12 @@
 #define VPMU_TOOLS_CONSOLE_H
 
 #include "common.h"
+#include "vm.h"
 
 struct console_result {
 	int status;       /* QEMU's exit status, 128 + signal if one ended it */
 	int verdict;      /* N of the last line "vpmu-verdict: N", -1: there was none */
+	int verdicts[VM_MAX]; /* the same of lines "[GUEST] vpmu-verdict: N" */
 	bool failed;      /* the monitor said that it cannot go on */
 	bool timed_out;
 	bool interrupted; /* SIGINT, SIGTERM or SIGHUP ended the run */

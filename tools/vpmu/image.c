@@ -68,6 +68,12 @@ static void read_header(const char *path, unsigned char header[HEADER_SIZE])
 void image_place(struct image_layout *layout, const char *kernel, const char *initrd,
 		 uint64_t memory)
 {
+	image_place_after(layout, GUEST_BASE, kernel, initrd, memory);
+}
+
+void image_place_after(struct image_layout *layout, uint64_t base, const char *kernel,
+		       const char *initrd, uint64_t memory)
+{
 	unsigned char header[HEADER_SIZE];
 	uint64_t in_file = file_size(kernel), in_memory, offset;
 
@@ -84,7 +90,7 @@ void image_place(struct image_layout *layout, const char *kernel, const char *in
 		die(EXIT_CANNOT, "%s: %llu MiB of memory are too few for this kernel", kernel,
 		    (unsigned long long)(memory / MIB));
 
-	layout->kernel = GUEST_BASE + offset;
+	layout->kernel = align_2m(base) + offset;
 	layout->initrd = initrd ? align_2m(layout->kernel + in_memory) : 0;
 	layout->end = layout->kernel + in_memory;
 	if (initrd)

@@ -18,5 +18,8 @@ struct image_layout {
  */
 void image_place(struct image_layout *layout, const char *kernel, const char *initrd,
 		 uint64_t memory);
+/* The same for a further guest's, after (base). */
+void image_place_after(struct image_layout *layout, uint64_t base, const char *kernel,
+		       const char *initrd, uint64_t memory);
 
 #endif /* VPMU_TOOLS_IMAGE_H */

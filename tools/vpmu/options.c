@@ -26,13 +26,12 @@ struct option_row {
 	const char *help;
 };
 
-static void __attribute__((noreturn)) bad(const char *option, const char *value,
-					  const char *expected)
+void bad_value(const char *option, const char *value, const char *expected)
 {
 	die(EXIT_USAGE, "%s: '%s' is not %s", option, value, expected);
 }
 
-static uint64_t number_between(const char *option, const char *value, uint64_t low, uint64_t high)
+uint64_t number_between(const char *option, const char *value, uint64_t low, uint64_t high)
 {
 	uint64_t n;
 
@@ -49,14 +48,14 @@ static void set_arch(struct run_options *o, const char *value)
 	else if (!strcmp(value, "x86"))
 		o->arch = ARCH_X86;
 	else
-		bad("--arch", value, "arm64 or x86");
+		bad_value("--arch", value, "arm64 or x86");
 }
 
 static void set_engine(struct run_options *o, const char *value)
 {
 	(void)o; /* there is one so far */
 	if (strcmp(value, "unicorn") != 0)
-		bad("--engine", value, "unicorn, the only engine so far");
+		bad_value("--engine", value, "unicorn, the only engine so far");
 }
 
 static void set_mode(struct run_options *o, const char *value)
@@ -84,9 +83,9 @@ static void set_memory(struct run_options *o, const char *value)
 	o->memory_text = value;
 }
 
-static void resolve_memory(struct run_options *o, uint64_t low, uint64_t high)
+uint64_t size_between(const char *option, const char *value, uint64_t low, uint64_t high)
 {
-	char *digits = text("%s", o->memory_text);
+	char *digits = text("%s", value);
 	size_t length = strlen(digits);
 	char unit = length > 0 ? (char)toupper((unsigned char)digits[length - 1]) : '\0';
 	uint64_t n, scale = unit == 'G' ? 1024ull * MIB : MIB;
@@ -94,11 +93,12 @@ static void resolve_memory(struct run_options *o, uint64_t low, uint64_t high)
 	if (unit == 'G' || unit == 'M')
 		digits[length - 1] = '\0';
 	if (!parse_number(digits, &n) || n > MEMORY_MAX / MIB)
-		bad("--memory", o->memory_text, "a size such as 512M or 2G");
-	o->memory = n * scale;
-	if (o->memory < low || o->memory > high)
-		die(EXIT_USAGE, "--memory: %s is not between %lluM and %lluG", o->memory_text,
+		bad_value(option, value, "a size such as 512M or 2G");
+	n *= scale;
+	if (n < low || n > high)
+		die(EXIT_USAGE, "%s: %s is not between %lluM and %lluG", option, value,
 		    (unsigned long long)(low / MIB), (unsigned long long)(high / MIB / 1024));
+	return n;
 }
 
 /* An event number of 16 bits, decimal or 0x...; no other base, and no leading zero. */
@@ -132,27 +132,32 @@ static bool event_list(const char *list)
 	return true;
 }
 
-/* The monitor takes one list: further ones of the same kind make it longer. */
-static void add_policy(struct run_options *o, const char *value)
+void check_policy(const char *option, const char *value)
 {
 	const char *list = strchr(value, ':');
 
 	if ((strncmp(value, "allow:", 6) != 0 && strncmp(value, "deny:", 5) != 0) ||
 	    !event_list(list + 1))
-		bad("--policy", value, "allow:LIST or deny:LIST with event numbers up to 0xffff");
+		bad_value(option, value, "allow:LIST or deny:LIST with event numbers up to 0xffff");
+}
+
+/* The monitor takes one list: further ones of the same kind make it longer. */
+static void add_policy(struct run_options *o, const char *value)
+{
+	check_policy("--policy", value);
 	if (!o->policy) {
 		o->policy = value;
 		return;
 	}
 	if (o->policy[0] != value[0])
 		die(EXIT_USAGE, "--policy: a guest has an allow list or a deny list, not both");
-	o->policy = text("%s,%s", o->policy, list + 1);
+	o->policy = text("%s,%s", o->policy, strchr(value, ':') + 1);
 }
 
 static void set_switch(struct run_options *o, const char *value)
 {
 	if (strcmp(value, "lazy") != 0 && strcmp(value, "eager") != 0)
-		bad("--switch", value, "lazy or eager");
+		bad_value("--switch", value, "lazy or eager");
 	o->switch_name = value;
 	args_add(&o->words, text("switch=%s", value));
 }
@@ -193,6 +198,13 @@ static void set_initrd(struct run_options *o, const char *value)
 static void set_append(struct run_options *o, const char *value)
 {
 	o->append = value;
+}
+
+static void add_vm(struct run_options *o, const char *value)
+{
+	if (o->vm_count == VM_MAX)
+		die(EXIT_USAGE, "--vm: more than %u guests", VM_MAX);
+	parse_vm(&o->vm[o->vm_count++], value);
 }
 
 static void set_monitor(struct run_options *o, const char *value)
@@ -263,6 +275,7 @@ static const struct option_row rows[] = {
 	{ ARCH_ARM64, "--kernel", "FILE", set_kernel, "an arm64 Image (default: a Debian kernel)" },
 	{ ARCH_ARM64, "--initrd", "FILE", set_initrd, "its initial ramdisk" },
 	{ ARCH_ARM64, "--append", "STR", set_append, "more words for the guest's command line" },
+	{ ARCH_ARM64, "--vm", "SPEC", add_vm, "a guest among several: KEY=VALUE,..., see vpmu(1); repeatable" },
 	{ ARCH_ARM64, "--no-icount", NULL, clear_icount, "real time instead of counted instructions" },
 	{ ARCH_ARM64, "--interactive", NULL, set_interactive, "^C goes to the guest; ^A x ends the run" },
 	{ ARCH_ARM64, "--qemu", "PATH", set_qemu, "the qemu-system-aarch64 to use" },
@@ -364,8 +377,8 @@ static enum mode find_mode(const struct run_options *o)
 		if (modes[i].arch == o->arch &&
 		    (!o->mode_name || !strcmp(modes[i].name, o->mode_name)))
 			return modes[i].mode;
-	bad("--mode", o->mode_name, o->arch == ARCH_X86 ? "mediated, emulated or bare"
-							: "monitor, bare or bare-el2");
+	bad_value("--mode", o->mode_name, o->arch == ARCH_X86 ? "mediated, emulated or bare"
+							      : "monitor, bare or bare-el2");
 }
 
 static void check_arch(const struct run_options *o)
@@ -376,8 +389,23 @@ static void check_arch(const struct run_options *o)
 			    rows[i].archs & ARCH_X86 ? "x86" : "arm64");
 }
 
+/* What is about one guest stands in its --vm where there are several. */
+static void check_several(const struct run_options *o)
+{
+	static const char *const about_one[] = { "--kernel", "--initrd", "--append", "--policy",
+						 "--switch", "--memory", "--testdev" };
+
+	if (o->mode != MODE_MONITOR)
+		die(EXIT_USAGE, "--vm is for the monitor, which --mode %s leaves out", o->mode_name);
+	for (size_t i = 0; i < sizeof(about_one) / sizeof(about_one[0]); i++)
+		if (o->rows_used >> find_row(about_one[i]) & 1)
+			die(EXIT_USAGE, "%s is for one guest; with --vm it is said there", about_one[i]);
+}
+
 static void check_arm64(const struct run_options *o)
 {
+	if (o->vm_count > 0)
+		check_several(o);
 	if (o->x86.guest)
 		die(EXIT_USAGE, "'%s' is not an option; arm64 takes its guest by --kernel",
 		    o->x86.guest);
@@ -407,13 +435,13 @@ static void resolve(struct run_options *o)
 	if (!o->memory_text)
 		o->memory_text = o->arch == ARCH_X86 ? "256M" : "1G";
 	if (o->arch == ARCH_ARM64) {
-		resolve_memory(o, MEMORY_MIN, MEMORY_MAX);
+		o->memory = size_between("--memory", o->memory_text, MEMORY_MIN, MEMORY_MAX);
 		if (o->policy)
 			args_add(&o->words, text("policy=%s", o->policy));
 		check_arm64(o);
 		return;
 	}
-	resolve_memory(o, PC_MEMORY_MIN, PC_MEMORY_MAX);
+	o->memory = size_between("--memory", o->memory_text, PC_MEMORY_MIN, PC_MEMORY_MAX);
 	check_x86(o);
 	x86_parse_pmu(&o->x86, o->pmu ? o->pmu : "intel");
 }

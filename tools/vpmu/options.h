@@ -4,6 +4,7 @@
 #define VPMU_TOOLS_OPTIONS_H
 
 #include "common.h"
+#include "vm.h"
 #include "x86.h"
 
 enum arch {
@@ -33,6 +34,8 @@ struct run_options {
 	const char *monitor; /* NULL: found beside the command */
 	const char *qemu;    /* NULL: searched */
 	struct args qemu_args;
+	struct vm_spec vm[VM_MAX];
+	unsigned int vm_count; /* 0: one guest, described by the rest */
 	uint64_t timeout;    /* seconds, 0: none */
 	bool icount;
 	bool semihosting;
@@ -47,6 +50,13 @@ struct run_options {
 	const char *pmu;
 	uint64_t rows_used;  /* which rows of the option table, as bits */
 };
+
+/* For values of options; all exit with a message that names (option). */
+void bad_value(const char *option, const char *value, const char *expected)
+	__attribute__((noreturn));
+uint64_t number_between(const char *option, const char *value, uint64_t low, uint64_t high);
+uint64_t size_between(const char *option, const char *value, uint64_t low, uint64_t high);
+void check_policy(const char *option, const char *value);
 
 /* Exits with a message when (argv) makes no sense, and with 0 after --help. */
 void parse_run_options(struct run_options *options, int argc, char **argv);

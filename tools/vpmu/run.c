@@ -24,21 +24,22 @@ struct guest {
 	bool ours; /* the default guest, which always gives a verdict */
 };
 
-static void choose_guest(struct guest *guest, const struct run_options *o)
+/* Of (given), NULL is the default. */
+static void choose_guest(struct guest *guest, struct guest given, const struct run_options *o)
 {
-	const char *append = o->append ? o->append : "";
+	const char *append = given.bootargs ? given.bootargs : "";
 
-	guest->ours = !o->kernel && !o->initrd;
-	if (o->kernel) {
-		guest->kernel = o->kernel;
-		guest->initrd = o->initrd;
+	guest->ours = !given.kernel && !given.initrd;
+	if (given.kernel) {
+		guest->kernel = given.kernel;
+		guest->initrd = given.initrd;
 		guest->bootargs = text("console=ttyAMA0 %s", append);
 		return;
 	}
 	struct default_guest made = place_guest(!o->dry_run);
 
 	guest->kernel = made.kernel;
-	guest->initrd = o->initrd ? o->initrd : made.initrd;
+	guest->initrd = given.initrd ? given.initrd : made.initrd;
 	/* A panic ends the guest, and without a verdict: see exit_status(). */
 	guest->bootargs = text("console=ttyAMA0 quiet panic=-1 %s", append);
 }
@@ -111,15 +112,8 @@ static const char *join(const struct args *words)
 	return all;
 }
 
-static void add_guest_and_monitor(struct args *q, const struct run_options *o,
-				  const struct guest *guest)
+static void add_modules(struct args *q, const struct guest *guest, struct image_layout at)
 {
-	struct image_layout at;
-
-	image_place(&at, guest->kernel, guest->initrd, o->memory);
-	args_add_pair(q, "-kernel", o->monitor ? o->monitor : place_monitor());
-	if (o->words.count > 0)
-		args_add_pair(q, "-append", join(&o->words));
 	args_add_pair(q, "-device", text("guest-loader,addr=0x%llx,kernel=%s,bootargs=%s",
 					 (unsigned long long)at.kernel,
 					 double_commas(guest->kernel),
@@ -128,6 +122,50 @@ static void add_guest_and_monitor(struct args *q, const struct run_options *o,
 		args_add_pair(q, "-device", text("guest-loader,addr=0x%llx,initrd=%s",
 						 (unsigned long long)at.initrd,
 						 double_commas(guest->initrd)));
+}
+
+static void add_monitor(struct args *q, const struct run_options *o, const struct args *words)
+{
+	args_add_pair(q, "-kernel", o->monitor ? o->monitor : place_monitor());
+	if (words->count > 0)
+		args_add_pair(q, "-append", join(words));
+}
+
+static void add_guest_and_monitor(struct args *q, const struct run_options *o,
+				  const struct guest *guest)
+{
+	struct image_layout at;
+
+	image_place(&at, guest->kernel, guest->initrd, o->memory);
+	add_monitor(q, o, &o->words);
+	add_modules(q, guest, at);
+}
+
+/*
+ * All files lie in what becomes the first guest's memory, from where the monitor takes them. Its words
+ * say which file is whose, by address.
+ */
+static void add_guests_and_monitor(struct args *q, const struct run_options *o,
+				   const struct guest *guests)
+{
+	struct image_layout at[VM_MAX];
+	struct args words = { .count = 0 };
+
+	for (size_t i = 0; i < o->words.count; i++)
+		args_add(&words, o->words.list[i]);
+	for (unsigned int i = 0; i < o->vm_count; i++) {
+		const struct guest *g = &guests[i];
+		uint64_t memory = vm_memory(o->vm, 0);
+
+		if (i == 0)
+			image_place(&at[i], g->kernel, g->initrd, memory);
+		else
+			image_place_after(&at[i], at[i - 1].end, g->kernel, g->initrd, memory);
+		vm_words(&words, o->vm, i, &at[i]);
+	}
+	add_monitor(q, o, &words);
+	for (unsigned int i = 0; i < o->vm_count; i++)
+		add_modules(q, &guests[i], at[i]);
 }
 
 /* The test device ends QEMU with twice the guest's status plus one. */
@@ -160,6 +198,50 @@ static int exit_status(const struct console_result *result, const struct run_opt
 	return result->status;
 }
 
+/* The worst verdict of all guests. */
+static int several_status(const struct console_result *result, const struct run_options *o,
+			  const struct guest *guests)
+{
+	int worst = -1;
+
+	if (result->timed_out || result->interrupted || result->failed)
+		return exit_status(result, o, &guests[0]);
+	for (unsigned int i = 0; i < o->vm_count; i++) {
+		if (guests[i].ours && o->vm[i].awaited && result->verdicts[i] < 0)
+			die(EXIT_CANNOT, "guest %u ended without a verdict", i);
+		if (result->verdicts[i] > worst)
+			worst = result->verdicts[i];
+	}
+	return worst >= 0 ? worst : result->status;
+}
+
+static int run_several(struct run_options *o)
+{
+	struct console_result result;
+	struct args command = { .count = 0 };
+	struct guest guests[VM_MAX];
+
+	o->memory = 0;
+	for (unsigned int i = 0; i < o->vm_count; i++) {
+		struct guest given = { o->vm[i].kernel, o->vm[i].initrd, o->vm[i].append, false };
+
+		choose_guest(&guests[i], given, o);
+		o->memory += vm_memory(o->vm, i);
+	}
+	args_add(&command, o->qemu ? o->qemu : place_qemu());
+	add_machine(&command, o);
+	add_devices(&command, o);
+	add_guests_and_monitor(&command, o, guests);
+	for (size_t i = 0; i < o->qemu_args.count; i++)
+		args_add(&command, o->qemu_args.list[i]);
+	if (o->dry_run) {
+		args_print(&command);
+		return 0;
+	}
+	result = console_run(&command, o->timeout);
+	return several_status(&result, o, guests);
+}
+
 int vpmu_run(int argc, char **argv)
 {
 	struct run_options options;
@@ -170,7 +252,10 @@ int vpmu_run(int argc, char **argv)
 	parse_run_options(&options, argc, argv);
 	if (options.arch == ARCH_X86)
 		return x86_run(&options);
-	choose_guest(&guest, &options);
+	if (options.vm_count > 0)
+		return run_several(&options);
+	choose_guest(&guest, (struct guest){ options.kernel, options.initrd, options.append, false },
+		     &options);
 	args_add(&command, options.qemu ? options.qemu : place_qemu());
 	add_machine(&command, &options);
 	add_devices(&command, &options);

@@ -130,6 +130,53 @@ shows 'needs at least --memory'
 dry --memory 512M --initrd "$tmp/large"
 expect 125 run --qemu "$tmp/missing" --monitor "$tmp/monitor" --kernel "$tmp/kernel"
 
+# Several guests.
+several()
+{
+	want=$1
+	shift
+	expect "$want" run --qemu "$tmp/qemu" --monitor "$tmp/monitor" "$@"
+}
+several 0 --dry-run --smp 2 --stats --vm "kernel=$tmp/kernel,append=a,,b c,policy=deny:1,,0x8" \
+	--vm "kernel=$tmp/kernel,initrd=$tmp/initrd,memory=32M,cpus=2,mode=off,on=0-1,wait=no"
+shows "-m 544M"
+shows "-append 'stats vm kernel=0x48400000 policy=deny:1,0x8 vm kernel=0x48800000 initrd=0x48c00000 memory=32 "
+shows "memory=32 cpus=2 mode=off on=0-1 wait=no'"
+shows 'addr=0x48400000,kernel=[^ ]*,bootargs=console=ttyAMA0 a,,b c'
+shows 'addr=0x48c00000,initrd='
+several 2 --vm "kernel=$tmp/kernel,colour=red"
+shows "no key is named 'colour'"
+several 2 --vm "kernel=$tmp/kernel,nothing"
+shows 'is not KEY=VALUE'
+several 2 --vm cpus=0
+several 2 --vm cpus=5
+several 2 --vm memory=1M
+several 2 --vm memory=33M
+several 2 --vm memory=much
+several 2 --vm "kernel=$tmp/kernel,memory=128M"
+shows 'the first guest needs'
+several 2 --vm mode=magic
+several 2 --vm counters=32
+several 2 --vm policy=deny
+several 2 --vm policy=deny:1,policy=deny:2
+several 2 --vm switch=fast
+several 2 --vm on=3-1
+several 2 --vm on=4
+several 2 --vm wait=maybe
+several 2 --vm '' --vm '' --vm '' --vm '' --vm ''
+shows 'more than 4 guests'
+several 2 --vm "kernel=$tmp/kernel" --policy deny:1
+shows 'for one guest'
+several 2 --vm "kernel=$tmp/kernel" --mode bare
+guest 'echo "[0] vpmu-verdict: 0"; echo "[1] vpmu-verdict: 3"; echo "[7] vpmu-verdict: 9"; exit 1'
+several 3 --vm "kernel=$tmp/kernel" --vm "kernel=$tmp/kernel"
+guest 'echo "[1] vpmu-verdict: 0"; exit 1'
+several 0 --vm "kernel=$tmp/kernel" --vm "kernel=$tmp/kernel"
+guest 'echo "vpmu: fatal: no memory"; echo "[0] vpmu-verdict: 0"'
+several 125 --vm "kernel=$tmp/kernel"
+guest 'exec sleep 30'
+several 124 --timeout 1 --vm "kernel=$tmp/kernel"
+
 # Verdicts.
 guest 'echo hello; printf "vpmu-verdict: 3\r\n"; exit 9'
 run 3
