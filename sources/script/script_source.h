@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sources/script - a counting source that does what a test says: counts by hand or what it is told the
- * guest executed, refuses, starves, fails at a given call, and reports overflows too early, too often, too
- * late, or in the middle of an operation, as from an NMI. No allocation, no globals.
+ * sources/script - a counting source that does what a test says: counts by hand or what it is told
+ * the guest executed, refuses, starves, fails at a given call, and reports overflows too early, too
+ * often, too late, or in the middle of an operation, as from an NMI. No allocation, no globals.
  */
 #ifndef VPMU_SCRIPT_SOURCE_H
 #define VPMU_SCRIPT_SOURCE_H
@@ -12,7 +12,7 @@
 struct vpmu_script_event {
 	struct vpmu_event event;
 	uint64_t value;
-	uint64_t left;               /* events to the next hint of vpmu_script_source_run(); 0: none */
+	uint64_t left;               /* events to the next hint when it runs; 0: none */
 	uint64_t enabled;
 	uint64_t running;
 	bool exists;
@@ -65,13 +65,13 @@ struct vpmu_script_source {
 /* Context: [init]. */
 void vpmu_script_source_init(struct vpmu_script_source *s, struct vpmu_vcpu *v, bool cheap_reads);
 
-/* (n) events in (slot) and as many nanoseconds, if it counts and is not starved. Reports nothing. */
+/* (n) events in (slot) and as many nanoseconds, if it counts, unless starved. Reports nothing. */
 void vpmu_script_source_count(struct vpmu_script_source *s, unsigned int slot, uint64_t n);
 
 /* (nanoseconds) pass while the guest runs and nothing happens. */
 void vpmu_script_source_wait(struct vpmu_script_source *s, uint64_t nanoseconds);
 
-/* The event in (slot) overflowed, says the source. returns: as vpmu_vcpu_overflow(); false if held back. */
+/* The event in (slot) overflowed, it says. returns: as vpmu_vcpu_overflow(); false: held back. */
 bool vpmu_script_source_overflow(struct vpmu_script_source *s, unsigned int slot);
 
 /* Overflows kept back are reported, and no more are kept. returns: as vpmu_vcpu_overflow(). */

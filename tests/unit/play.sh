@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# play.sh VPMU - what `vpmu play` says about scenarios that fail, that make no sense, and that do not end.
-# One line per case.
+# play.sh VPMU - what `vpmu play` says about scenarios that fail, that make no sense, and that do
+# not end. One line per case.
 set -u
 vpmu=$(realpath "$1")
 tmp=$(mktemp -d)
@@ -25,7 +25,7 @@ script()
 	} >t.play
 }
 
-# plays NAME STATUS PATTERN... : the scenario t ends with this status and every pattern is in its output.
+# plays NAME STATUS PATTERN... : t ends with this status and every pattern is in its output.
 plays()
 {
 	name=$1
@@ -135,9 +135,12 @@ refuses source-without-one "^t.play:4: 'source count' has no meaning for intel, 
 source count 0 1
 X
 mode=
-{ printf 'run '; head -c 100 /dev/zero | tr '\0' '('; echo; } | refuses too-deep '^t.play:4: more than 64 blocks or parentheses'
-{ printf 'run '; head -c 5000 /dev/zero | tr '\0' '~'; echo 0; } | refuses too-many-signs '^t.play:4: more than 64 blocks or parentheses'
-{ head -c 100 /dev/zero | sed 's/\x00/repeat 1 {/g'; echo; } | refuses too-many-blocks '^t.play:4: more than 64 blocks or parentheses'
+{ printf 'run '; head -c 100 /dev/zero | tr '\0' '('; echo; } |
+	refuses too-deep '^t.play:4: more than 64 blocks or parentheses'
+{ printf 'run '; head -c 5000 /dev/zero | tr '\0' '~'; echo 0; } |
+	refuses too-many-signs '^t.play:4: more than 64 blocks or parentheses'
+{ head -c 100 /dev/zero | sed 's/\x00/repeat 1 {/g'; echo; } |
+	refuses too-many-blocks '^t.play:4: more than 64 blocks or parentheses'
 head -c 300000 /dev/zero | tr '\0' '#' | refuses too-long 't.play is no text of up to 262144 bytes'
 printf 'run 1\0\n' | refuses zero-byte 't.play is no text'
 
@@ -201,7 +204,8 @@ run 10
 put
 expect 0
 X
-plays hardware-trace 1 't.play:7: expected what is not 0, seen 0' '^      WRMSR IA32_FIXED_CTR2 = 0$' \
+plays hardware-trace 1 't.play:7: expected what is not 0, seen 0' \
+	'^      WRMSR IA32_FIXED_CTR2 = 0$' \
 	'CPU 0, accesses since the mark: [0-9]*, the last:'
 mode=
 

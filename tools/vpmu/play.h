@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `vpmu play`: scenario scripts for PMUs, see vpmu-play(5). A file becomes a tree (play_lex.c,
- * play_parse.c, play_expr.c), which is run once for each of its cases (play_run.c) in a world of its own:
- * physical CPUs, VMs and vCPUs (play_world.c), and the loop of a hypervisor (play_loop.c).
+ * play_parse.c, play_expr.c), which is run once for each of its cases (play_run.c) in a world of
+ * its own: physical CPUs, VMs and vCPUs (play_world.c), and the loop of a hypervisor (play_loop.c).
  */
 #ifndef VPMU_TOOLS_PLAY_H
 #define VPMU_TOOLS_PLAY_H
@@ -54,7 +54,10 @@ struct play_run;
 struct play_expr;
 struct play_step;
 
-/* An argument: positional (key is NULL), `key=value`, `key(index)=value`, or a bare word (value is NULL). */
+/*
+ * An argument: positional (key is NULL), `key=value`, `key(index)=value`, or a bare word (value is
+ * NULL).
+ */
 struct play_arg {
 	const char *key;
 	struct play_expr *index;
@@ -123,7 +126,7 @@ enum play_step_kind {
 	PLAY_EXPECT_OUTCOME,         /* number: outcome; body: one step */
 	PLAY_TRY,                    /* body: one step */
 	PLAY_REPEAT,                 /* e, body */
-	PLAY_FOREACH,                /* number: the variable's place; args: the list, NULL: msr_list; body */
+	PLAY_FOREACH,                /* number: as ASSIGN; args: the list, NULL: msr_list; body */
 	PLAY_WHILE,                  /* e, body */
 	PLAY_IF,                     /* e, body, otherwise */
 	PLAY_ONLY,                   /* words, body */
@@ -157,7 +160,8 @@ struct play_step {
 	struct play_expr *e, *e2;
 	uint64_t number;
 	const char *text;
-	uint8_t only[PLAY_ONLY_WORDS_MAX]; /* place in play_words[] + 1, | 0x80 after `not`; 0 ends */
+	/* Places in play_words[], + 1, | 0x80 after `not`; 0 ends. */
+	uint8_t only[PLAY_ONLY_WORDS_MAX];
 	struct play_step *body, *otherwise, *next;
 };
 
@@ -170,10 +174,17 @@ struct play_shape {
 	struct play_shape *next;
 };
 
+enum play_name_is {
+	PLAY_NAME_VARIABLE,
+	PLAY_NAME_ARRAY,
+	PLAY_NAME_DEFINITION,
+	PLAY_NAME_FILTER,
+	PLAY_NAME_STATE,
+};
+
 struct play_name {
 	const char *name;
-	enum { PLAY_NAME_VARIABLE, PLAY_NAME_ARRAY, PLAY_NAME_DEFINITION, PLAY_NAME_FILTER,
-	       PLAY_NAME_STATE } kind;
+	enum play_name_is kind;
 	uint64_t number;
 	uint32_t size;
 	struct play_definition *definition;
@@ -201,7 +212,7 @@ struct play_file {
 	void *blocks;                /* everything allocated */
 };
 
-/* play_lex.c, play_parse.c: reads (path); NULL: it cannot be read or is no scenario, and that was said. */
+/* play_parse.c: reads (path); NULL: it cannot be read or is no scenario, and that was said. */
 struct play_file *play_load(const char *path);
 void play_unload(struct play_file *f);
 void *play_allocate(struct play_file *f, size_t size);
@@ -314,8 +325,8 @@ uint64_t play_evaluate(struct play_run *r, const struct play_expr *e);
 uint64_t play_operate(struct play_run *r, int op, uint64_t a, uint64_t b);
 
 /*
- * Arguments of a step or function, evaluated: positional (n), which is there; (key), or (otherwise) if it is
- * not; is (key) there? Whatever the step must come out as, these must succeed.
+ * Arguments of a step or function, evaluated: positional (n), which is there; (key), or (otherwise)
+ * if it is not; is (key) there? Whatever the step must come out as, these must succeed.
  */
 uint64_t play_arg(struct play_run *r, const struct play_arg *args, unsigned int n);
 unsigned int play_arg_count(const struct play_arg *args);

@@ -17,8 +17,8 @@ static uint64_t family_member(struct play_run *r, const struct play_expr *e)
 	uint64_t i = play_evaluate(r, e->a);
 
 	if (i >= e->family.members)
-		play_senseless(r, "%s has members 0 to %u, not %llu", e->text, e->family.members - 1,
-			       (unsigned long long)i);
+		play_senseless(r, "%s has members 0 to %u, not %llu", e->text,
+			       e->family.members - 1, (unsigned long long)i);
 	if (!e->family.stride)
 		return vpmu_arm_reg_member(e->family.first, (unsigned int)i);
 	return e->family.first + i * e->family.stride;

@@ -31,8 +31,8 @@ struct play_expr *play_new_number(struct play_parser *p, uint64_t number)
 /* ---- Arguments ---- */
 
 /*
- * Options are words: "user" stands alone, "cycles=" has a value, "raw()=" an index too; the values of
- * "mode=@" and "policy=@" are names.
+ * Options are words: "user" stands alone, "cycles=" has a value, "raw()=" an index too; the values
+ * of "mode=@" and "policy=@" are names.
  */
 static const char *find_option(const char *options, const char *word)
 {
@@ -164,7 +164,8 @@ static struct play_expr *parse_call(struct play_parser *p, const struct play_fun
 			play_refuse(p, line, "nothing is named '%s'", name);
 	}
 	if (positional(e->args) < function->min || positional(e->args) > function->max)
-		play_refuse(p, line, "%s takes %u to %u values", name, function->min, function->max);
+		play_refuse(p, line, "%s takes %u to %u values", name, function->min,
+			    function->max);
 	e->function = function;
 	return e;
 }

@@ -9,7 +9,7 @@ static bool runs_direct(const struct play_vcpu *v)
 	return v->place == PLAY_IN && play_is_mediated(v->vm);
 }
 
-/* A guest step needs the guest to be somewhere: on its CPU and running, or where the hypervisor emulates it. */
+/* A guest step needs a guest: one that runs, or one that the hypervisor emulates. */
 static struct play_vcpu *guest(struct play_run *r)
 {
 	struct play_vcpu *v = play_vcpu(r);

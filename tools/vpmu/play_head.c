@@ -87,7 +87,7 @@ static void parse_keys(struct play_parser *p, struct play_shape *shape, const ch
 	shape->args = play_parse_args(p, keys, '}');
 	for (const struct play_arg *arg = shape->args; arg; arg = arg->next) {
 		if (!arg->key)
-			play_refuse(p, shape->line, "here stand only pairs KEY=VALUE that there are");
+			play_refuse(p, shape->line, "here stand only pairs KEY=VALUE");
 	}
 }
 

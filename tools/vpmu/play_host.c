@@ -253,6 +253,7 @@ static void filter_add(struct play_run *r, const struct play_arg *args)
 	for (args = args->next; args; args = args->next) {
 		uint64_t first = play_evaluate(r, args->value);
 		uint64_t last = args->last ? play_evaluate(r, args->last) : first;
+		struct vpmu_event_range range = { (uint32_t)first, (uint32_t)last };
 
 		if (args->last && play_is(r, PLAY_X86))
 			play_senseless(r, "an x86 filter has events and no ranges");
@@ -260,7 +261,7 @@ static void filter_add(struct play_run *r, const struct play_arg *args)
 		if (f->count == PLAY_EVENTS_MAX)
 			play_senseless(r, "more than %u events", PLAY_EVENTS_MAX);
 		f->kvm.events[f->count] = first;
-		f->ranges[f->count++] = (struct vpmu_event_range){ (uint32_t)first, (uint32_t)last };
+		f->ranges[f->count++] = range;
 	}
 }
 

@@ -57,7 +57,7 @@ void play_skip_newlines(struct play_parser *p);
 /* play_expr.c */
 struct play_expr *play_parse_expr(struct play_parser *p);
 /*
- * Arguments up to the end of the line or (close), of them positional ones separated by commas or nothing;
+ * Arguments up to the end of the line or (close), positional ones separated by commas or nothing;
  * (options) are the keys that there are.
  */
 struct play_arg *play_parse_args(struct play_parser *p, const char *options, int close);

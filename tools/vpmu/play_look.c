@@ -58,7 +58,7 @@ static int checked(struct play_run *r, const char *what, int said)
 	return said;
 }
 
-/* While the counters are in the hardware, the guest's interrupt controller sees the hardware's line. */
+/* While the counters are in the hardware, the guest's interrupt controller sees its line. */
 LOOK(line)
 {
 	struct play_vcpu *v = play_vcpu(r);
@@ -93,7 +93,9 @@ CASE_LOOK(live, play_emulated_vcpu(r, "live")->source.live)
 
 static const struct vpmu_script_event *event(struct play_run *r, const struct play_arg *args)
 {
-	return &play_emulated_vcpu(r, "event")->source.slot[play_index(r, args, 0, VPMU_COUNTER_MAX)];
+	unsigned int slot = play_index(r, args, 0, VPMU_COUNTER_MAX);
+
+	return &play_emulated_vcpu(r, "event")->source.slot[slot];
 }
 
 #define EVENT_LOOK(name, member) \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The loop of a hypervisor: load, enter, exit, put, and who gets which interrupt. See vpmu-play(5). */
+/* The loop of a hypervisor: load, enter, exit, put, and who gets which interrupt: vpmu-play(5). */
 #include "play_world.h"
 
 static struct play_cpu *cpu_of(struct play_run *r, const struct play_vcpu *v)
@@ -66,7 +66,7 @@ void play_take_interrupt(struct play_run *r, struct play_cpu *cpu, struct play_v
 		v->counts.pmis_late++;
 }
 
-/* Is there something for the host to take? An interrupt that it takes stays active while the line is high. */
+/* Is there something for the host to take? What it took stays active while the line is high. */
 static bool is_interrupted(struct play_run *r, struct play_cpu *cpu)
 {
 	bool line;
@@ -79,7 +79,7 @@ static bool is_interrupted(struct play_run *r, struct play_cpu *cpu)
 	return line && !cpu->line_taken;
 }
 
-/* An NMI is the host's own: its handler looks at what is its own, and that is none of the guest's. */
+/* An NMI is the host's own, and none of the guest's. */
 static void take_x86(struct play_run *r, struct play_cpu *cpu, struct play_vcpu *v)
 {
 	while (x86_pmu_interrupt(&cpu->x86.pmu) != X86_PMU_NO_INTERRUPT) {
@@ -107,7 +107,8 @@ static struct play_vcpu *resident(struct play_run *r, unsigned int cpu)
 	for (unsigned int i = 0; i < r->world->vcpu_count; i++) {
 		struct play_vcpu *v = &r->world->vcpus[i];
 
-		if (v->exists && v->place != PLAY_NOWHERE && v->cpu == cpu && play_is_mediated(v->vm))
+		if (v->exists && v->place != PLAY_NOWHERE && v->cpu == cpu &&
+		    play_is_mediated(v->vm))
 			return v;
 	}
 	return NULL;

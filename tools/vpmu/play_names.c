@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Names that every scenario has: words of cases, registers of the library's tables, constants, commands. */
+/* Names that every scenario has: words of cases, registers, constants, functions, commands. */
 #include "play.h"
 
 #include <ctype.h>

@@ -19,8 +19,8 @@ const struct play_name *play_find_name(const struct play_file *f, const char *na
 }
 
 /*
- * A file's own names come before all others, so that new ones do no harm to old files. What a step begins
- * with cannot be a name as well.
+ * A file's own names come before all others, so that new ones do no harm to old files. What a step
+ * begins with cannot be a name as well.
  */
 static void check_free(struct play_parser *p, const char *name)
 {
@@ -29,7 +29,7 @@ static void check_free(struct play_parser *p, const char *name)
 		play_refuse(p, p->next->line, "'%s' cannot be a name", name);
 }
 
-static struct play_name *add_name(struct play_parser *p, const char *name, int kind)
+static struct play_name *add_name(struct play_parser *p, const char *name, enum play_name_is kind)
 {
 	struct play_file *f = p->file;
 	struct play_name *entry = &f->names[f->name_count];
@@ -60,11 +60,11 @@ static uint64_t variable(struct play_parser *p, const char *name)
 uint64_t play_name_number(struct play_parser *p, const char *name, enum play_name_kind kind)
 {
 	bool filter = kind == PLAY_FILTER_NAME;
-	int wanted = filter ? PLAY_NAME_FILTER : PLAY_NAME_STATE;
+	enum play_name_is wanted = filter ? PLAY_NAME_FILTER : PLAY_NAME_STATE;
 	unsigned int *count = filter ? &p->file->filters : &p->file->states;
 	const struct play_name *known = play_find_name(p->file, name);
 
-	if (known && (int)known->kind == wanted)
+	if (known && known->kind == wanted)
 		return known->number;
 	if (known)
 		play_refuse(p, p->next->line, "'%s' is something else already", name);
@@ -386,7 +386,8 @@ static struct play_step *parse_assignment(struct play_parser *p)
 		return s;
 	s->kind = s->e->kind == PLAY_ELEMENT ? PLAY_ASSIGN_ELEMENT : PLAY_ASSIGN;
 	if (s->e->kind != PLAY_ELEMENT && s->e->kind != PLAY_VARIABLE)
-		play_refuse(p, s->line, "only variables and elements are assigned; a new one by 'let'");
+		play_refuse(p, s->line,
+			    "only variables and elements are assigned; a new one by 'let'");
 	s->number = s->e->number;
 	s->e2 = play_parse_expr(p);
 	if (s->kind == PLAY_ASSIGN)

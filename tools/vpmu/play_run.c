@@ -147,7 +147,7 @@ static void assign_element(struct play_run *r, const struct play_step *s)
 	r->variables[s->number + i] = play_evaluate(r, s->e2);
 }
 
-/* One step, of which (wanted) must come out. What is wrong for the vCPU's state shows only by hand. */
+/* One step, of which (wanted) must come out. A wrong state of the vCPU shows only by hand. */
 static void run_wanted(struct play_run *r, const struct play_step *s, enum play_outcome wanted)
 {
 	r->wanted = wanted;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From keys to the guest's PMU and to the machine's. Later lists of keys come before earlier ones. */
+/* From keys to the guest's PMU and to the machine's. Later lists of keys win. */
 #include "play_world.h"
 
 #include <string.h>
@@ -61,18 +61,19 @@ static void arm_model(const struct keys *k, struct vpmu_arm_model *m)
 {
 	/* The library's enum has no other values; it must refuse them all the same. */
 	uint32_t version = (uint32_t)get(k, "v", VPMU_ARM_V3P5, UINT32_MAX);
+	uint64_t every = version >= VPMU_ARM_V3P1 ? UINT64_MAX : UINT32_MAX;
 
 	m->size = sizeof(*m);
 	memcpy(&m->version, &version, sizeof(version));
 	m->counters = (uint32_t)get(k, "n", 6, UINT32_MAX);
 	m->id = (uint32_t)get(k, "id", 0, UINT32_MAX);
-	m->ceid[0] = get(k, "ceid0", version >= VPMU_ARM_V3P1 ? UINT64_MAX : UINT32_MAX, UINT64_MAX);
-	m->ceid[1] = get(k, "ceid1", version >= VPMU_ARM_V3P1 ? UINT64_MAX : UINT32_MAX, UINT64_MAX);
+	m->ceid[0] = get(k, "ceid0", every, UINT64_MAX);
+	m->ceid[1] = get(k, "ceid1", every, UINT64_MAX);
 	m->mmir = get(k, "mmir", version >= VPMU_ARM_V3P4 ? 8 : 0, UINT64_MAX);
 }
 
-void play_model_init(struct play_run *r, struct play_model *model, const struct play_arg *const *args,
-		     unsigned int count)
+void play_model_init(struct play_run *r, struct play_model *model,
+		     const struct play_arg *const *args, unsigned int count)
 {
 	const struct keys k = { r, args, count };
 
@@ -96,7 +97,8 @@ static bool is_about(struct play_run *r, const struct play_arg *args, unsigned i
 	return play_option(r, args, "cpu", cpu) == cpu;
 }
 
-static struct keys hardware_keys(struct play_run *r, unsigned int cpu, const struct play_arg **lists)
+static struct keys hardware_keys(struct play_run *r, unsigned int cpu,
+				 const struct play_arg **lists)
 {
 	struct keys k = { r, lists, 0 };
 
@@ -123,7 +125,8 @@ static void intel_config(const struct keys *k, const struct vpmu_x86_model *m,
 	if (!get(k, "status_set", 1, 1) && c->version > 3)
 		c->version = 3;
 	c->gp = get8(k, "gp", m->version ? m->gp : 8);
-	c->gp_width = get8(k, "gp_width", get(k, "width", m->gp_width ? m->gp_width : 48, UINT8_MAX));
+	c->gp_width = get8(k, "gp_width",
+			   get(k, "width", m->gp_width ? m->gp_width : 48, UINT8_MAX));
 	c->fixed = get8(k, "fixed", m->version >= 2 ? m->fixed : 3);
 	c->fixed_width = get8(k, "fixed_width",
 			      get(k, "width", m->fixed_width ? m->fixed_width : 48, UINT8_MAX));
@@ -154,9 +157,9 @@ static void check_x86_config(struct play_run *r, const struct x86_pmu_config *c)
 {
 	bool widths = c->gp_width >= 1 && c->gp_width <= 63 &&
 		      (!c->fixed || (c->fixed_width >= 1 && c->fixed_width <= 63));
-	bool fits = c->vendor == X86_PMU_INTEL
-			    ? c->version <= 5 && c->gp <= X86_PMU_GP_MAX && c->fixed <= X86_PMU_FIXED_MAX
-			    : c->version >= 1 && c->version <= 2 && c->gp >= 1 && c->gp <= 6;
+	bool intel = c->version <= 5 && c->gp <= X86_PMU_GP_MAX && c->fixed <= X86_PMU_FIXED_MAX;
+	bool amd = c->version >= 1 && c->version <= 2 && c->gp >= 1 && c->gp <= 6;
+	bool fits = c->vendor == X86_PMU_INTEL ? intel : amd;
 
 	if (!widths || !fits)
 		play_senseless(r, "the hardware is one that does not exist: v=%u gp=%u gp_width=%u "

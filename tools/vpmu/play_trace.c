@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the library did to sources and hardware: marks, breaches of contracts, and the end of the trace. */
+/* What the library did to sources and hardware: marks, breaches of contracts, the trace. */
 #include "play_world.h"
 
 #define SHOWN 12u
@@ -31,7 +31,7 @@ void play_mark(struct play_run *r)
 
 /* ---- NMIs between all accesses (RULES A3) ---- */
 
-/* The status of one that the hardware would set, by the register that sets it: no interrupt comes of it. */
+/* A status bit that the hardware would set, by the register that sets it: without interrupt. */
 static void overflow(struct play_cpu *cpu)
 {
 	uint64_t bit = PLAY_BIT(cpu->overflow);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a case happens in: physical CPUs, VMs, vCPUs, their sources, and the interrupts between them. */
+/* What a case happens in: physical CPUs, VMs, vCPUs, sources, and interrupts between them. */
 #ifndef VPMU_TOOLS_PLAY_WORLD_H
 #define VPMU_TOOLS_PLAY_WORLD_H
 
@@ -170,9 +170,10 @@ uint64_t play_random(struct play_run *r, uint64_t below);
 
 /* ---- play_shape.c: from keys to models and configurations ---- */
 
-void play_model_init(struct play_run *r, struct play_model *model, const struct play_arg *const *args,
-		     unsigned int count);
-void play_x86_config(struct play_run *r, unsigned int cpu, struct x86_pmu_config *config, bool *vmx);
+void play_model_init(struct play_run *r, struct play_model *model,
+		     const struct play_arg *const *args, unsigned int count);
+void play_x86_config(struct play_run *r, unsigned int cpu, struct x86_pmu_config *config,
+		     bool *vmx);
 void play_arm_config(struct play_run *r, unsigned int cpu, struct model_config *config);
 
 /* ---- play_loop.c: the hypervisor ---- */
@@ -184,8 +185,8 @@ void play_put(struct play_run *r, struct play_vcpu *v);
 /* In the guest, by whatever it takes. */
 void play_go_in(struct play_run *r, struct play_vcpu *v);
 /*
- * For something that a running guest forbids: exits if it runs. play_resume() enters again if that was so.
- * Neither does anything when the step is made by hand.
+ * For something that a running guest forbids: exits if it runs. play_resume() enters again if that
+ * was so. Neither does anything when the step is made by hand.
  */
 bool play_pause(struct play_run *r, struct play_vcpu *v);
 void play_resume(struct play_run *r, struct play_vcpu *v, bool paused);
