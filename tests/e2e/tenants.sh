@@ -1,0 +1,238 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# tenants.sh - several guests of the EL2 monitor: what each counts is what it counts alone, and of the
+# others it sees nothing.
+#
+# usage: tenants.sh [PATTERN]    only machines "QEMU/CPU" that contain PATTERN
+#
+# Cases are printed as lib.sh says. Exit status: 0, 1 if a case failed, 77 if nothing could run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/e2e/lib.sh
+
+vpmu=${VPMU:-build/host/tools/vpmu/vpmu}
+monitor=${VPMU_MONITOR:-build/arm64/hosts/el2/monitor.img}
+initrd=${VPMU_INITRD:-build/images/linux/initramfs.cpio.gz}
+image=$images/tenant-tests.img
+only=${1:-}
+
+[ -e "$image" ] || { skip tenants "no $image; scripts/build.sh arm64"; exit 77; }
+[ -e "$monitor" ] || { skip tenants "no $monitor; scripts/build.sh arm64"; exit 77; }
+[ -x "$vpmu" ] || { skip tenants "no $vpmu; scripts/build.sh host"; exit 77; }
+missing_emulators tenants
+[ -n "$(emulators)" ] || exit 77
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# ---- Running ----
+
+console() { echo "$work/${1//\//.}"; }
+
+# together SUITE QEMU CPU OPTION...: all guests of the --vm options, their lines mixed.
+together()
+{
+	local to qemu=$2 cpu=$3 status=0
+	to=$(console "$1")
+	shift 3
+
+	timeout "$run_seconds" "$vpmu" run --qemu "$qemu" --cpu "$cpu" --monitor "$monitor" --stats \
+		--timeout "$((run_seconds - 5))" "$@" >"$to.raw" 2>"$to.err" </dev/null || status=$?
+	tr -d '\r' <"$to.raw" >"$to"
+	echo "$status" >"$to.status"
+	if [ -n "${VPMU_KEEP:-}" ]; then
+		mkdir -p "$VPMU_KEEP"
+		cp "$to" "$VPMU_KEEP"
+	fi
+}
+
+# small WORDS [KEY=VALUE,...]: a --vm value of the counting guest.
+small() { echo "kernel=$image,append=cpi=2 $1${2:+,$2}"; }
+
+# of GUEST SUITE: the lines of one guest.
+of() { sed -n "s/^\\[$1\\] //p" "$(console "$2")"; }
+
+# judge SUITE GUEST...: each of them passed all it ran, and its cases are those of the suite.
+judge()
+{
+	local suite=$1 g lines
+	lines=$work/lines
+	shift
+
+	for g; do
+		of "$g" "$suite" >"$lines"
+		case_lines "$suite/$g" <"$lines"
+		failures=$((failures + $(case_lines x <"$lines" | grep -c '^not ok ' || true)))
+		if ! grep -qx 'vpmu-verdict: 0' "$lines"; then
+			fail "$suite/$g" "verdict '$(sed -n 's/^vpmu-verdict: //p' "$lines")', status \
+$(cat "$(console "$suite").status"): $(tail -n 1 "$(console "$suite").err" | tr -d '\r')"
+		elif ! sum_agrees "$lines"; then
+			fail "$suite/$g" "case lines do not add up to the guest's own sum"
+		fi
+	done
+}
+
+figure() { of "$2" "$1" | sed -n "s/^figure $3 //p"; }
+
+# same NAME A B: two figures are there and equal.
+same()
+{
+	if [ -n "$2" ] && [ "$2" = "$3" ]; then
+		echo "ok $1"
+	else
+		fail "$1" "'$2', expected '$3'"
+	fi
+}
+
+# statistic SUITE NAME: the sum over all vCPUs that end in NAME.
+statistic() { awk -v n="$2" '$1 == "vpmu:" && $3 == n { s += $4 } END { print s + 0 }' "$(console "$1")"; }
+
+at_least() # NAME VALUE MINIMUM
+{
+	if [ "$2" -ge "$3" ]; then
+		echo "ok $1"
+	else
+		fail "$1" "$2, expected at least $3"
+	fi
+}
+
+# ---- Suites ----
+
+# Two guests that count take turns on one CPU: what each counts is what it counts alone.
+counting()
+{
+	local at=tenants/$1 g name
+
+	together "$at/alone" "$2" "$3" --vm "$(small test=tenant_counts)"
+	together "$at/counting" "$2" "$3" --vm "$(small test=tenant_counts)" \
+		--vm "$(small test=tenant_counts memory=16M)"
+	judge "$at/alone" 0
+	judge "$at/counting" 0 1
+	for g in 0 1; do
+		for name in instructions cycles; do
+			same "$at/counting/$g/$name" "$(figure "$at/counting" "$g" "$name")" \
+				"$(figure "$at/alone" 0 "$name")"
+		done
+	done
+	at_least "$at/counting/turns" "$(statistic "$at/counting" slices)" 20
+}
+
+# The eager switch, another number of counters and a policy beside a guest without them.
+unlike()
+{
+	local at=tenants/$1
+
+	together "$at/unlike" "$2" "$3" --vm "$(small test=tenant_counts switch=eager)" \
+		--vm "$(small test=tenant_counts counters=2,policy=deny:0x03,memory=16M)" \
+		--vm "$(small test=tenant_spins mode=off,memory=16M,wait=no)"
+	judge "$at/unlike" 0 1
+	same "$at/unlike/fewer_counters" "$(figure "$at/unlike" 1 instructions)" \
+		"$(figure "$at/unlike" 0 instructions)"
+	same "$at/unlike/no_pmu" "$(of 2 "$at/unlike" | grep -c '^skip tenant_spins: no PMU' || true)" 1
+}
+
+# One writes the pattern into every register all the time, the other finds what a reset leaves.
+pattern()
+{
+	local at=tenants/$1
+
+	together "$at/pattern" "$2" "$3" --vm "$(small "test=tenant_paints rounds=60")" \
+		--vm "$(small "test=tenant_finds rounds=40" memory=16M)"
+	judge "$at/pattern" 0 1
+	together "$at/pattern-eager" "$2" "$3" --vm "$(small "test=tenant_finds rounds=40" switch=eager)" \
+		--vm "$(small "test=tenant_paints rounds=60" switch=eager,memory=16M)"
+	judge "$at/pattern-eager" 0 1
+}
+
+# Every rule of the register file and of its interrupt, in a guest that loses the CPU all the time.
+bodies()
+{
+	local at=tenants/$1
+
+	together "$at/bodies" "$2" "$3" --vm "$(small "test=tenant_paints rounds=100000" wait=no)" \
+		--vm "kernel=$images/pmu-tests.img,memory=16M,append=cpi=2 $(doubled "allow=$(qemu_deviations "$3")")"
+	judge "$at/bodies" 1
+}
+
+doubled() { echo "${1//,/,,}"; }
+
+# Three guests on two CPUs: whoever is free takes the next, and counts go with the guest.
+moving()
+{
+	local at=tenants/$1
+
+	together "$at/moving" "$2" "$3" --smp 2 --vm "$(small "test=tenant_increments rounds=40")" \
+		--vm "$(small "test=tenant_increments rounds=40" memory=16M)" \
+		--vm "$(small "test=tenant_finds rounds=40" memory=16M)"
+	judge "$at/moving" 0 1 2
+	same "$at/moving/increments" "$(figure "$at/moving" 0 increments) $(figure "$at/moving" 1 increments)" "40 40"
+	at_least "$at/moving/migrations" "$(statistic "$at/moving" migrations)" 6
+	together "$at/moving-smp" "$2" "$3" --smp 2 \
+		--vm "kernel=$images/smp-tests.img,cpus=2,append=smp=2" \
+		--vm "kernel=$images/smp-tests.img,cpus=2,memory=16M,append=smp=2"
+	judge "$at/moving-smp" 0 1
+}
+
+# ---- Linux ----
+
+# perf's count of a loop, in the guest's own words.
+linux_words() { echo "-- perf stat -x,, -e instructions:u loop 10000000"; }
+
+# The line "COUNT,,instructions:u,...".
+linux_count() { sed -nE 's/^(\[0\] )?([0-9]+),.*instructions:u.*/\2/p' "$(console "$1")"; }
+
+linux_bare()
+{
+	local to status=0
+	to=$(console "$1")
+
+	"$vpmu" run --mode bare --qemu "$2" --cpu "$3" --memory 512M --timeout "$((run_seconds - 5))" \
+		--append "-- perf stat -x, -e instructions:u loop 10000000" >"$to.raw" 2>"$to.err" \
+		</dev/null || status=$?
+	tr -d '\r' <"$to.raw" >"$to"
+	echo "$status" >"$to.status"
+}
+
+linux_ended()
+{
+	if [ -n "$(linux_count "$1")" ] && [ "$(cat "$(console "$1").status")" = 0 ]; then
+		return
+	fi
+	fail "$1" "status $(cat "$(console "$1").status"): $(tail -n 1 "$(console "$1").err" | tr -d '\r')"
+	return 1
+}
+
+# A loop of Linux counts the same to the instruction as alone on the bare machine.
+linux()
+{
+	local at=tenants/$1
+
+	[ -e "$initrd" ] || { skip "$at/linux" "no $initrd; guests/linux/build.sh"; return; }
+	linux_bare "$at/linux-bare" "$2" "$3"
+	together "$at/linux" "$2" "$3" --vm "append=$(linux_words)" \
+		--vm "$(small "test=tenant_counts rounds=250" memory=16M)"
+	linux_ended "$at/linux-bare" || return 0
+	linux_ended "$at/linux" || return 0
+	judge "$at/linux" 1
+	# It lost the CPU and got it back while it counted.
+	at_least "$at/linux/turns" "$(sed -n 's/^vpmu: vm0.cpu0 pmu.loads //p' "$(console "$at/linux")")" 5
+	same "$at/linux/instructions_u" "$(linux_count "$at/linux")" "$(linux_count "$at/linux-bare")"
+}
+
+while read -r label qemu; do
+	for cpu in "${cpus[@]}"; do
+		case $label/$cpu in
+		*"$only"*) ;;
+		*) continue ;;
+		esac
+		counting "$label/$cpu" "$qemu" "$cpu"
+		pattern "$label/$cpu" "$qemu" "$cpu"
+		[ "$cpu" = max ] || continue
+		unlike "$label/$cpu" "$qemu" "$cpu"
+		bodies "$label/$cpu" "$qemu" "$cpu"
+		moving "$label/$cpu" "$qemu" "$cpu"
+		linux "$label/$cpu" "$qemu" "$cpu"
+	done
+done < <(emulators)
+finish
