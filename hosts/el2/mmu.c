@@ -338,7 +338,7 @@ void stage2_cpu_init(void)
 	write_sysreg(vtcr_el2, vtcr);
 	write_sysreg(vttbr_el2, stage2_vttbr(0));
 	isb();
-	__asm__ volatile("tlbi vmalls12e1" : : : "memory");
+	__asm__ volatile("tlbi alle1" : : : "memory");  /* whatever VMIDs were used before us */
 	dsb(nsh);
 	isb();
 }

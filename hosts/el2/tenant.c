@@ -7,6 +7,8 @@
  * guest where the machine's begins; its modules are copied there, and wiped where they were, for that
  * memory becomes the first guest's.
  */
+#include <libfdt.h>
+
 #include "tenant.h"
 #include "string.h"
 
@@ -30,6 +32,7 @@ static void move_in(const struct vm *vm, struct range m, uint64_t at)
 	memcpy(to, (const void *)m.start, m.end - m.start);
 	memset((void *)m.start, 0, m.end - m.start);
 	guest_image_placed((uintptr_t)to, m.end - m.start);
+	dcache_clean_invalidate(m.start, m.end - m.start);
 }
 
 static void must_fit(const struct vm *vm, uint64_t end)
@@ -128,14 +131,28 @@ static void init_vm(struct vm *vm, uint32_t index)
 	}
 }
 
+/* The machine's tree says what all guests were told, and lies in what is the first one's memory now. */
+static void wipe_tree(void)
+{
+	void *tree = (void *)(uintptr_t)machine.fdt;
+	uint64_t size = fdt_totalsize(tree);
+
+	memset(tree, 0, size);
+	dcache_clean_invalidate((uintptr_t)tree, size);
+	machine.fdt = NULL;
+}
+
 void tenants_prepare(void)
 {
 	vm_count = options.vm_count;
+	if (!machine.uart_intid)
+		machine_fail("no console with an SPI in the device tree\n");
 	for (unsigned int i = 0; i < vm_count; i++)
 		init_vm(&vms[i], i);
 	for (unsigned int i = 1; i < vm_count; i++)
 		prepare_other(&vms[i]);
 	prepare_first(&vms[0]);
+	wipe_tree();
 }
 
 static void start_vm(struct vm *vm)

@@ -47,7 +47,7 @@ void tenant_pmu_reset(struct vcpu *v)
 		must(vpmu_vcpu_reset(&v->pmu));
 }
 
-/* Without a vCPU every PMU register traps: so a guest that has no PMU finds none. */
+/* libvpmu leaves nothing open where nothing is loaded. Said again, for a guest that shall find no PMU. */
 void tenant_pmu_load(struct cpu *c, struct vcpu *v)
 {
 	c->pmu.present = v->has_pmu;
@@ -56,7 +56,7 @@ void tenant_pmu_load(struct cpu *c, struct vcpu *v)
 	if (v->has_pmu)
 		must(vpmu_vcpu_load(&v->pmu, &c->pmu.cpu));
 	else
-		write_sysreg(mdcr_el2, MDCR_BASE | MDCR_NO_PMU);
+		write_sysreg(mdcr_el2, read_sysreg(mdcr_el2) | MDCR_NO_PMU);
 }
 
 void tenant_pmu_put(struct cpu *c, struct vcpu *v)

@@ -23,7 +23,6 @@
 #define PPI_VIRTUAL_TIMER 27u
 #define PPI_PHYSICAL_TIMER 30u
 #define HARDWARE_PPIS (1u << PPI_PMU | 1u << PPI_VIRTUAL_TIMER | 1u << PPI_PHYSICAL_TIMER)
-#define WORDS_WITHOUT_DEVICES 2u
 #define REDISTRIBUTOR_SIZE (2 * GICR_SGI_FRAME)
 /* GICD_PIDR2, GICR_PIDR2: GICv3. */
 #define GIC_PIDR2 0xFFE8u
@@ -43,6 +42,12 @@ static bool is_hardware(const struct vm *vm, uint32_t intid)
 	if (intid < 32)
 		return HARDWARE_PPIS & 1u << intid;
 	return vm->index == 0 && intid != machine.uart_intid;
+}
+
+/* The monitor's PPIs are not there. */
+static bool exists(uint32_t intid)
+{
+	return intid >= 32 || intid == PPI_PMU || !(PPI_MONITOR & 1u << intid);
 }
 
 static struct vcpu *target_of(struct vm *vm, uint32_t intid)
@@ -478,6 +483,8 @@ static void access_bits(const struct frame *f, struct mmio *m, uint32_t offset)
 		struct vcpu *v = owner(f, intid);
 		bool bit = m->value >> i & 1;
 
+		if (!exists(intid))
+			continue;
 		if (!m->write) {
 			m->value |= (uint64_t)bit_registers[kind].read(v, intid) << i;
 		} else if (bit || bit_registers[kind].writes_zeros) {
@@ -497,7 +504,7 @@ static void access_priority(const struct frame *f, struct mmio *m, uint32_t offs
 		uint32_t intid = offset - GIC_IPRIORITYR + i;
 		struct virq *irq;
 
-		if (intid / 32 < f->word_min || intid / 32 >= f->word_end)
+		if (intid / 32 < f->word_min || intid / 32 >= f->word_end || !exists(intid))
 			continue;
 		irq = irq_of(owner(f, intid), intid);
 		if (m->write)
@@ -683,23 +690,37 @@ bool tgic_access(struct cpu *c, struct mmio *m)
 
 /* ---- Set-up ---- */
 
+/* A shared one that it held when it went off is not active any more, and may come again. */
+static void reset_shared(struct vcpu *v, uint32_t intid)
+{
+	struct virq *irq = &v->vm->spi[intid];
+
+	if (irq->active && irq->holder == v->index) {
+		irq->active = false;
+		release(irq, intid);
+	}
+	changed(target_of(v->vm, intid), intid);
+}
+
 void tgic_vcpu_reset(struct vcpu *v)
 {
+	spin_lock(&v->vm->lock);
 	memset(v->irq, 0, sizeof(v->irq));
 	memset(v->queue, 0, sizeof(v->queue));
 	v->queued = 0;
 	v->sleeping = true;
 	for (uint32_t intid = 0; intid < 16; intid++)
 		v->irq[intid].edge = true;
+	for (uint32_t intid = 32; intid < 32 * v->vm->irq_words; intid++)
+		reset_shared(v, intid);
+	spin_unlock(&v->vm->lock);
 }
 
 void tgic_vm_init(struct vm *vm)
 {
 	uint32_t type = gic_read(machine.gicd.start, GICD_TYPER);
 
-	vm->irq_words = vm->index ? WORDS_WITHOUT_DEVICES : (type & 0x1F) + 1;
-	if (vm->irq_words <= machine.uart_intid / 32)
-		machine_fail("the console's interrupt is beyond the distributor's\n");
+	vm->irq_words = (type & 0x1F) + 1;
 	if (vm->irq_words > INTID_COUNT / 32)
 		vm->irq_words = INTID_COUNT / 32;
 }

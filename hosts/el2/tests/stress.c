@@ -30,6 +30,8 @@ void stress_pair(uint64_t address);
 uint64_t stress_execute(uint32_t instruction, uint64_t value);
 uint64_t stress_a32(uint32_t instruction);
 
+extern char image_start[];
+
 void stress_main(void);
 void stress_sync(uint64_t esr, uint64_t *frame);
 void stress_irq(void);
@@ -177,8 +179,10 @@ static void absent_memory(void)
 		UINT64_C(0x7F00000000), UINT64_C(0x10000000000), UINT64_C(0xFFFF00000000),
 	};
 
+	/* Where a guest among several is not the first, the monitor is not: it is there itself. */
 	for (unsigned int i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
-		report("no memory", absent[i], touch(absent[i], WORD));
+		if (absent[i] - (uintptr_t)image_start >= 0x200000)
+			report("no memory", absent[i], touch(absent[i], WORD));
 }
 
 /* ---- Calls ---- */
