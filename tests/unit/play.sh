@@ -254,6 +254,69 @@ expect live == 0
 X
 plays always-looked-at 0 '^1 passed, 0 failed, 0 skipped$'
 
+# ---- The language ----
+
+script language <<'X'
+expect 1 + 2 * 3 == 7 && (1 + 2) * 3 == 9
+expect 7 & 3 == 3               # not 7 & (3 == 3)
+expect 1 | 2 ^ 3 == 1
+expect 1 << 63 >> 62 == 2 && 1 << 64 == 0 && 1 >> 64 == 0
+expect ~0 == 0xFFFF_FFFF_FFFF_FFFF && -1 == ~0 && !5 == 0
+expect 17 / 5 == 3 && 17 % 5 == 2
+expect 5 in 5..5 && !(4 in 5..6)
+expect (0 ? 1 / 0 : 2) == 2 && !(0 && 1 / 0) && (1 || 1 / 0)
+define SUM(a, b) = a + b
+define TWICE(x) = SUM(x, x)
+expect TWICE(SUM(1,
+	2)) == 6
+array a 4
+let k = 0
+foreach i in 3, 0..2 { a[i] = k; k = k + 1 }
+expect a[3] == 0 && a[0] == 1 && a[2] == 3
+while k < 10 { k = k + 1 }
+expect k == 10
+repeat 0 { expect 0 }
+if k == 1 { expect 0 } else if k == 10 { k = 11 } else { expect 0 }
+expect k == 11
+only not mediated x86 { k = 12 }
+only amd { expect 0 }
+expect k == 12; expect popcount(0xF0F0) == 8
+let first = random(1000)
+expect first < 1000 && random(1) == 0
+expect IA32_PMC2 == IA32_PMC(2) && IA32_PMC(k - 10) == 0x4C3
+expect FIXED(1) == 33 && SELI(INSTRUCTIONS) == 0x5300C0
+X
+plays language 0
+
+script steps <<'X'
+lvtpc = 0x400
+wrmsr CTL(0) = SELI(INSTRUCTIONS)
+wrmsr CTL(1) = SEL(BRANCHES)
+wrmsr CTL(2) = SEL(0x1B1)
+wrmsr CTR(0) = -10
+# Portions share the events out; the run ends with the PMI.
+run 100 step=3 branches=33 raw(0x1B1)=200 until_pmi
+expect executed == 12 && pmis == 1 && rdpmc(0) == 2
+expect rdpmc(1) == 3 && rdpmc(2) == 24
+run 88 step=7
+expect executed == 88 && rdpmc(0) == 90
+# By hand is the step itself, not what it needs.
+expect E_STATE set CTL(0) = status(0)
+expect in_guest
+set CTL(0) = 0
+expect in_guest && status(0) == STOPPED
+try rdmsr(0x3F1)
+expect outcome == GP
+expect GP rdmsr(0x3F1)
+try rdpmc(1)
+expect outcome == OK && value == 3
+vcpu 1: expect rdpmc(1) == 0
+vcpu 1 { run 5; expect exits == 1; mark; expect exits == 0 }
+expect exits == 0 && creates == 0
+X
+sed -i 's/^matrix.*/&\nvcpus 2/' t.play
+plays steps 0
+
 # ---- Cases that make no sense: found when the step is made ----
 
 script division <<'X'
