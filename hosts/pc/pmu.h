@@ -4,7 +4,7 @@
  *
  *  bare      the guest has the physical PMU (in software, hardware/model);
  *  emulated  libvpmu, its counters are events of sources/model; every access exits;
- *  mediated  libvpmu, its counters are the physical PMU's; accesses that it lets run direct do not exit.
+ *  mediated  libvpmu, its counters are the physical PMU's; what it lets run direct does not exit.
  *
  * Glue only: it carries accesses, events and interrupts between the PC and whoever counts.
  */
@@ -24,7 +24,7 @@ struct pc_pmu_config {
 	const struct vpmu_policy *policy;   /* emulated, mediated; outlives the PMU */
 	/* Of the physical PMU: instructions from an overflow to its status and interrupt. */
 	unsigned int skid;
-	bool caches;                        /* the engine models them: their events can be counted */
+	bool caches;                        /* the engine models them: they can be counted */
 };
 
 struct pc_pmu;
@@ -50,7 +50,7 @@ struct pc_pmu_stats {
 	uint64_t pmis, pmis_masked;   /* delivered; arrived while LVTPC was masked */
 	uint64_t source_calls;        /* emulated */
 	uint64_t hardware_accesses;   /* mediated: PMU registers touched by the host */
-	uint64_t violations;          /* mediated: of the rules of a world switch, found by the model */
+	uint64_t violations;          /* mediated: of a world switch's rules, found by the model */
 	const char *violation;        /* the first of them */
 	struct vpmu_vcpu_stats vcpu;  /* not bare */
 };

@@ -5,8 +5,8 @@
 #define MSR_MISC_ENABLE 0x1a0u
 
 /*
- * The guest is offered what can count, and what the policy lets count; on AMD the latter cannot be said,
- * and a denied event stands still.
+ * The guest is offered what can count, and what the policy lets count; on AMD the latter cannot be
+ * said, and a denied event stands still.
  */
 static const char *limit(struct pc_pmu *p, enum vpmu_mode mode)
 {
@@ -15,7 +15,7 @@ static const char *limit(struct pc_pmu *p, enum vpmu_mode mode)
 	const struct vpmu_policy *policy = m->vendor == VPMU_X86_INTEL ? p->config.policy : NULL;
 
 	if (m->version && vpmu_x86_model_limit(m, source, policy))
-		return "neither instructions nor cycles can be counted, or the events of an AMD guest";
+		return "neither instructions nor cycles can be counted, or not all of AMD's events";
 	return NULL;
 }
 
@@ -48,7 +48,8 @@ enum pc_answer pmu_guest_rdmsr(struct pc_pmu *p, uint32_t index, uint64_t *value
 {
 	enum pc_answer a = answer(vpmu_x86_rdmsr(&p->vcpu, index, value));
 
-	if (a != PC_NOT_MINE || index != MSR_MISC_ENABLE || p->config.model.vendor != VPMU_X86_INTEL)
+	if (a != PC_NOT_MINE || index != MSR_MISC_ENABLE ||
+	    p->config.model.vendor != VPMU_X86_INTEL)
 		return a;
 	*value = vpmu_x86_misc_enable(&p->vm, pc_misc_enable(p->pc));
 	return PC_DONE;

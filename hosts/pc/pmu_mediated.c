@@ -5,7 +5,10 @@
  */
 #include "pmu_internal.h"
 
-/* What the host does about each exit. */
+/*
+ * What the host does about each exit, before it looks at interrupts. Long enough for what is late:
+ * a guest that halts has it when it waits.
+ */
 static const struct x86_pmu_events host_work = {
 	.instructions = 1000, .cycles = 1500, .reference_cycles = 1500, .branches = 200,
 	.branch_misses = 10, .llc_references = 20, .llc_misses = 5,
@@ -39,17 +42,12 @@ static void mediated_enter(void *context)
 {
 	struct pc_pmu *p = context;
 
-	for (;;) {
+	do {
 		take_physical(p);
 		pmu_guest_pmi(p);
-		if (vpmu_vcpu_enter(&p->vcpu, 0) == VPMU_AGAIN)
-			continue;
-		load_debugctl(p);
-		x86_cpu_enter(&p->host);
-		if (x86_pmu_interrupt(&p->host.pmu) == X86_PMU_NO_INTERRUPT)
-			break;
-		leave(p); /* it was on its way, and ends the entry */
-	}
+	} while (vpmu_vcpu_enter(&p->vcpu, 0) == VPMU_AGAIN);
+	load_debugctl(p);
+	x86_cpu_enter(&p->host);
 	p->exited = false;
 	p->ran = false;
 }
@@ -66,13 +64,6 @@ static bool intercepted(const struct pc_pmu *p, enum pc_exit why, uint32_t index
 	default:
 		return true;
 	}
-}
-
-/* A halted vCPU waits in the host: what is late comes there. */
-static void wait_for_late(struct pc_pmu *p)
-{
-	while (p->host.pmu.late_status | p->host.pmu.late_interrupt)
-		x86_pmu_step(&p->host.pmu);
 }
 
 static bool mediated_exit(void *context, enum pc_exit why, uint32_t index)
@@ -137,23 +128,11 @@ static struct pc_horizon mediated_retired(void *context, bool user, const struct
 	return (struct pc_horizon){ h.events, h.cycles };
 }
 
-static void mediated_halted(void *context)
-{
-	struct pc_pmu *p = context;
-
-	if (!(p->host.pmu.late_status | p->host.pmu.late_interrupt))
-		return;
-	(void)pmu_guest_takes(p, PC_EXIT_HALT);
-	leave(p);
-	wait_for_late(p);
-	mediated_enter(p);
-}
-
 static const struct pc_cpu_ops mediated_ops = {
 	.size = sizeof(mediated_ops), .rdmsr = mediated_rdmsr, .wrmsr = mediated_wrmsr,
 	.rdpmc = mediated_rdpmc, .cpuid = pmu_guest_cpuid, .retired = mediated_retired,
 	.emulated = pmu_guest_emulated, .exit = mediated_exit, .enter = mediated_enter,
-	.halted = mediated_halted, .lvtpc = pmu_guest_lvtpc,
+	.lvtpc = pmu_guest_lvtpc,
 };
 
 /*

@@ -2,9 +2,9 @@
 /*
  * sources/model - a counting source whose events are what its owner says the guest executed.
  *
- * For engines that know what they executed, and for tests. It counts meanings, no vendor's raw events;
- * (capacity) events can count at once, as if each were pinned to a hardware counter. No allocation, no
- * globals.
+ * For engines that know what they executed, and for tests. It counts meanings, no vendor's raw
+ * events; (capacity) events can count at once, as if each were pinned to a hardware counter. No
+ * allocation, no globals.
  */
 #ifndef VPMU_MODEL_SOURCE_H
 #define VPMU_MODEL_SOURCE_H
@@ -24,7 +24,7 @@ struct vpmu_model_source {
 	struct vpmu_source source;
 	struct vpmu_vcpu *v;
 	unsigned int capacity;
-	/* Which meanings it supports, as bits; all but RAW, unless its owner takes some out at first. */
+	/* Meanings that it supports, as bits: all but RAW, unless its owner takes some out. */
 	uint32_t meanings;
 	struct vpmu_model_event slot[VPMU_COUNTER_MAX];
 };
@@ -41,14 +41,14 @@ void vpmu_model_source_init(struct vpmu_model_source *s, struct vpmu_vcpu *v,
 			    unsigned int capacity, bool cheap_reads);
 
 /*
- * vpmu_model_source_run() - the guest executed (burst). returns: true: an overflow was reported, the guest
- * must exit. Context: [vcpu], between enter and exit.
+ * vpmu_model_source_run() - the guest executed (burst). returns: true: an overflow was reported,
+ * the guest must exit. Context: [vcpu], between enter and exit.
  */
 bool vpmu_model_source_run(struct vpmu_model_source *s, const struct vpmu_model_burst *burst);
 
 /*
- * vpmu_model_source_horizon() - after how many events of a meaning in (meanings) does something report an
- * overflow? A longer burst reports it too late. UINT64_MAX: never. Whatever the ring.
+ * vpmu_model_source_horizon() - after how many events of a meaning in (meanings) does something
+ * report an overflow? A longer burst reports it too late. UINT64_MAX: never. Whatever the ring.
  * Context: [vcpu].
  */
 uint64_t vpmu_model_source_horizon(const struct vpmu_model_source *s, uint32_t meanings);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest that profiles itself with whatever PMU CPUID describes, Intel or AMD, and prints what it sees.
- * Whoever counts for it, the lines are the same; but a line that begins with ~ has cycles, of which
- * a guest gets none for instructions that a hypervisor executes for it.
+ * A guest that profiles itself with whatever PMU CPUID describes, Intel or AMD, and prints what it
+ * sees. Whoever counts for it, the lines are the same; but a line that begins with ~ has cycles, of
+ * which a guest gets none for instructions that a hypervisor executes for it.
  */
 #include "guest.h"
 
@@ -58,7 +58,8 @@ static bool wrmsr_faults(uint32_t index, uint64_t value)
 {
 	last.count = 0;
 	__asm__ volatile("lea 1f(%%rip), %%r8\n\tmov %%r8, recover(%%rip)\n\twrmsr\n1:"
-		: : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "r8", "memory");
+		: : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+		: "r8", "memory");
 	recover = 0;
 	return last.count;
 }
@@ -137,7 +138,7 @@ static void identify(void)
 	for (unsigned int i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
 		cpuid(leaves[i], r);
 		number("cpuid", leaves[i]);
-		/* A guest is told that AnyThread is gone; before version 5 a machine has no bit for it. */
+		/* A guest is told that AnyThread is gone; before version 5 a machine has no such bit. */
 		if (leaves[i] == 10 && pmu.version < 5)
 			r[3] &= ~0x8000u;
 		for (unsigned int k = 0; k < 4; k++)
@@ -288,12 +289,20 @@ static void loops(void)
 	"in %%dx, %%al\n\tmov $0xfee00020, %%eax\n\tmov (%%rax), %%ebx\n\tdec %%r9d\n\tjnz 1b"
 #define EMULATED_INSTRUCTIONS (1 + 10 * 8)
 
+/* A jump to where a register of the APIC says: its timer's initial count. */
+#define DEVICE_JUMP "lea 1f(%%rip), %%ebx\n\tmov $0xfee00380, %%eax\n\tmov %%ebx, (%%rax)\n\t" \
+	"jmp *(%%rax)\n1:"
+
 static void emulated(void)
 {
 	EQUAL(MEASURED(0, INSTRUCTIONS_CODE | OS, EMULATED), EMULATED_INSTRUCTIONS + WINDOW_EXTRA);
 	EQUAL(MEASURED(0, branches_code() | OS, EMULATED), 10);
+	EQUAL(MEASURED(0, INSTRUCTIONS_CODE | OS, DEVICE_JUMP), 4 + WINDOW_EXTRA);
+	EQUAL(MEASURED(0, branches_code() | OS, DEVICE_JUMP), 1);
+	apic_write(0x380, 0);
 	EQUAL(MEASURED(pmu.gp - 1, INSTRUCTIONS_CODE | OS,
-		"mov $0x10, %%ecx\n\trdmsr\n\tmov $0x49, %%ecx\n\tmov $1, %%eax\n\txor %%edx, %%edx\n\t"
+		"mov $0x10, %%ecx\n\trdmsr\n\tmov $0x49, %%ecx\n\tmov $1, %%eax\n\t"
+		"xor %%edx, %%edx\n\t"
 		"wrmsr\n\trdtsc"), 7 + WINDOW_EXTRA);
 }
 
@@ -557,6 +566,40 @@ static void masked(void)
 	end_sampling();
 }
 
+static void count_only(struct frame *f)
+{
+	(void)f;
+	samples[0]++;
+}
+
+/*
+ * Two overflows, the second while the handler of the first runs. Intel's entry has masked itself,
+ * so it is lost; AMD's has not, and an NMI waits for IRET.
+ */
+static void masks_itself(void)
+{
+	uint64_t config = INSTRUCTIONS_CODE | OS | INT;
+
+	if (!pmu.global || pmu.gp < 2 || late)
+		return;
+	begin_sampling(LVT_NMI);
+	handler = count_only;
+	arm(0, config, 10);
+	arm(1, config, 20);
+	WINDOW(pmu.ctl, 3, ".rept 12\n\tnop\n\t.endr");
+	EQUAL(samples[0], pmu.amd ? 2 : 1);
+	CHECK(!(counter(1) >> (pmu.gp_width - 1)));
+	EQUAL(rdmsr(pmu.status) & 3, 3);
+	EQUAL(apic_read(LVTPC) >> 16, !pmu.amd);
+	ack(3);
+	apic_write(LVTPC, LVT_NMI);
+	__asm__ volatile("nop\n\tnop");
+	EQUAL(samples[0], pmu.amd ? 2 : 1);
+	choose(0, 0);
+	choose(1, 0);
+	end_sampling();
+}
+
 /* HLT is the instruction that overflows, and what it causes wakes the CPU. */
 static void halt(void)
 {
@@ -608,14 +651,14 @@ static void rdpmc_all(void)
 			number("  ", value);
 		}
 	}
-	EQUAL(MEASURED(0, INSTRUCTIONS_CODE | OS, "mov $1000, %%r9d\n\txor %%ecx, %%ecx\n1:\trdpmc\n\t"
-		"dec %%r9d\n\tjnz 1b\n\tmov %%rax, user_value(%%rip)"), 3 + 3000 + WINDOW_EXTRA);
+	EQUAL(MEASURED(0, INSTRUCTIONS_CODE | OS,
+		"mov $1000, %%r9d\n\txor %%ecx, %%ecx\n1:\trdpmc\n\tdec %%r9d\n\tjnz 1b\n\tmov %%rax, user_value(%%rip)"), 3 + 3000 + WINDOW_EXTRA);
 	number("rdpmc-last", user_value);
 }
 
 /*
- * Bits that a machine has and a guest does not, as its CPUID says: of SVM (GuestOnly, HostOnly), of LBR
- * and PEBS (LBR_Frz, OvfBuf).
+ * Bits that a machine has and a guest does not, as its CPUID says: of SVM (GuestOnly, HostOnly), of
+ * LBR and PEBS (LBR_Frz, OvfBuf).
  */
 static uint64_t not_virtual(uint32_t index)
 {
@@ -697,6 +740,7 @@ int main(uint32_t *info)
 	sampled_together();
 	sampled_kernel();
 	masked();
+	masks_itself();
 	halt();
 	rdpmc_all();
 	print("done\n");
