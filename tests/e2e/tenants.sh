@@ -13,6 +13,7 @@ cd "$(dirname "$0")/../.."
 
 vpmu=${VPMU:-build/host/tools/vpmu/vpmu}
 monitor=${VPMU_MONITOR:-build/arm64/hosts/el2/monitor.img}
+boot_seconds=${VPMU_BOOT_SECONDS:-180}
 initrd=${VPMU_INITRD:-build/images/linux/initramfs.cpio.gz}
 image=$images/tenant-tests.img
 only=${1:-}
@@ -118,6 +119,16 @@ counting()
 	at_least "$at/counting/turns" "$(statistic "$at/counting" slices)" 20
 }
 
+# A handler that outlasts its turn, in both.
+interrupts()
+{
+	local at=tenants/$1
+
+	together "$at/interrupts" "$2" "$3" --vm "$(small test=tenant_interrupts)" \
+		--vm "$(small test=tenant_interrupts memory=16M)"
+	judge "$at/interrupts" 0 1
+}
+
 # The eager switch, another number of counters and a policy beside a guest without them.
 unlike()
 {
@@ -138,9 +149,9 @@ pattern()
 	local at=tenants/$1
 
 	together "$at/pattern" "$2" "$3" --vm "$(small "test=tenant_paints rounds=60")" \
-		--vm "$(small "test=tenant_finds rounds=40" memory=16M)"
+		--vm "$(small "test=tenant_finds rounds=30" memory=16M)"
 	judge "$at/pattern" 0 1
-	together "$at/pattern-eager" "$2" "$3" --vm "$(small "test=tenant_finds rounds=40" switch=eager)" \
+	together "$at/pattern-eager" "$2" "$3" --vm "$(small "test=tenant_finds rounds=30" switch=eager)" \
 		--vm "$(small "test=tenant_paints rounds=60" switch=eager,memory=16M)"
 	judge "$at/pattern-eager" 0 1
 }
@@ -209,9 +220,9 @@ linux()
 	local at=tenants/$1
 
 	[ -e "$initrd" ] || { skip "$at/linux" "no $initrd; guests/linux/build.sh"; return; }
-	linux_bare "$at/linux-bare" "$2" "$3"
-	together "$at/linux" "$2" "$3" --vm "append=$(linux_words)" \
-		--vm "$(small "test=tenant_counts rounds=250" memory=16M)"
+	run_seconds=$boot_seconds linux_bare "$at/linux-bare" "$2" "$3"
+	run_seconds=$boot_seconds together "$at/linux" "$2" "$3" --vm "append=$(linux_words)" \
+		--vm "$(small "test=tenant_counts rounds=160" memory=16M)"
 	linux_ended "$at/linux-bare" || return 0
 	linux_ended "$at/linux" || return 0
 	judge "$at/linux" 1
@@ -227,6 +238,7 @@ while read -r label qemu; do
 		*) continue ;;
 		esac
 		counting "$label/$cpu" "$qemu" "$cpu"
+		interrupts "$label/$cpu" "$qemu" "$cpu"
 		pattern "$label/$cpu" "$qemu" "$cpu"
 		[ "$cpu" = max ] || continue
 		unlike "$label/$cpu" "$qemu" "$cpu"

@@ -15,8 +15,10 @@
 	T(tenant_counts, "V3", 0) \
 	T(tenant_counts_cycles, "V3", 0) \
 	T(tenant_increments, "V3", 0) \
+	T(tenant_interrupts, "D13.3.1", 0) \
 	T(tenant_paints, "M88", 0) \
 	T(tenant_finds_reset, "M88", PMU_AS_FOUND) \
+	T(tenant_finds_zeros, "M88", 0) \
 	T(tenant_spins, "RULES F2", PMU_BY_NAME)
 
 #define TENANT_DECLARE(name, source, flags) void name(struct pmu_result *r);
@@ -108,6 +110,37 @@ void tenant_increments(struct pmu_result *r)
 		CHECK_EQ(r, "overflow status", pmu_read(PMOVSSET_EL0), i > 5 ? 2 : 0);
 	}
 	put_figure("increments", pmu_read(PMEVCNTR0_EL0));
+}
+
+/* ---- Interrupts ---- */
+
+#define DISTANCE 100000u	/* cycles to the overflow */
+
+/* The handler outlasts its turn, with the line up all the time. */
+static void handle_slowly(void *context)
+{
+	(void)context;
+	pmu_run(1, 8 * ROUND);
+	pmu_write(PMCNTENCLR_EL0, CYCLE_BIT);
+	pmu_write(PMOVSCLR_EL0, CYCLE_BIT);
+}
+
+/* Each overflow interrupts once, also if others had the CPU between its interrupt and the end of it. */
+void tenant_interrupts(struct pmu_result *r)
+{
+	unsigned i, wanted = (unsigned)(rounds() + 9) / 10;
+
+	pmu_write(PMINTENSET_EL1, CYCLE_BIT);
+	pmu_irq_on(handle_slowly, NULL);
+	for (i = 1; i <= wanted; i++) {
+		start_counter(CYCLE, 0, -(uint64_t)DISTANCE);
+		pmu_write(PMCR_EL0, PMCR_E | PMCR_LC);
+		/* Long enough for another turn, in which one too many would come. */
+		pmu_run(1, 8 * ROUND);
+		r->at = i;
+		CHECK_EQ(r, "interrupts", pmu_irq_count(), i);
+	}
+	pmu_irq_off();
 }
 
 /* ---- The pattern ---- */
@@ -205,6 +238,43 @@ void tenant_finds_reset(struct pmu_result *r)
 
 	for (i = 0; i < rounds(); i++) {
 		CHECKED(r, check_reset(r));
+		pmu_run(1, ROUND);
+	}
+}
+
+static void check_zeros(struct pmu_result *r)
+{
+	unsigned n, count = counter_count();
+	uint64_t value = 1;
+
+	CHECK_EQ(r, "PMCNTENSET", pmu_read(PMCNTENSET_EL0), CYCLE_BIT);
+	CHECK_EQ(r, "PMINTENSET", pmu_read(PMINTENSET_EL1), 0);
+	CHECK_EQ(r, "PMOVSSET", pmu_read(PMOVSSET_EL0), 0);
+	for (n = 0; n < count; n++) {
+		r->at = n;
+		CHECK_EQ(r, "event", pmu_read(type_reg(n)), 0);
+		CHECK_EQ(r, "counter", pmu_read(counter_reg(n)), 0);
+		CHECK_EQ(r, "counter from EL0", pmu_try_read(0, counter_reg(n), &value), PMU_OK);
+		CHECK_EQ(r, "its value", value, 0);
+		pmu_write(PMSELR_EL0, n);
+		CHECK_EQ(r, "counter through PMSELR", pmu_read(PMXEVCNTR_EL0), 0);
+	}
+}
+
+/* The same with one counter counting, so that what it does not use is in the hardware too. */
+void tenant_finds_zeros(struct pmu_result *r)
+{
+	uint64_t i, before = 0;
+
+	start_counter(CYCLE, 0, 0);
+	pmu_write(PMUSERENR_EL0, USERENR_ER);
+	pmu_write(PMCR_EL0, PMCR_E | PMCR_LC);
+	for (i = 0; i < rounds(); i++) {
+		uint64_t now = pmu_read(PMCCNTR_EL0);
+
+		CHECKED(r, check_zeros(r));
+		CHECK(r, "its cycles go on, and are its own", now >= before && now - before < 2 * 8 * ROUND);
+		before = now;
 		pmu_run(1, ROUND);
 	}
 }
