@@ -212,7 +212,8 @@ void secondary_main(struct cpu *cpu)
 	at_wanted_level(cpu, secondary_loop);
 }
 
-#define SECONDARY_TRIES 1000000u	/* a CPU that never answers must not hang the tests */
+/* A CPU that never answers must not hang the tests; one that has to wait for its turn must be waited for. */
+#define SECONDARY_TRIES 50000000u
 
 /* QEMU under -icount runs one CPU at a time and switches early only at a yield. */
 static void relax(void)
