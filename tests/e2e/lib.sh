@@ -109,5 +109,26 @@ guest()
 	rm -f "$console" "$console.err"
 }
 
+# ---- Archives for a Linux guest ----
+
+zeros() { head -c "$1" /dev/zero; }
+align4() { zeros $(((4 - $1 % 4) % 4)); }
+
+# member NAME MODE FILE: one file of a cpio archive ("newc"), as Linux unpacks it.
+member()
+{
+	local size field
+
+	size=$(stat -c %s "$3")
+	printf 070701
+	for field in 1 "$2" 0 0 1 0 "$size" 0 0 0 0 $((${#1} + 1)) 0; do
+		printf %08x "$field"
+	done
+	printf '%s\0' "$1"
+	align4 $((110 + ${#1} + 1))
+	cat "$3"
+	align4 "$size"
+}
+
 # The status of a suite that has printed its cases.
 finish() { [ "$failures" -eq 0 ]; }

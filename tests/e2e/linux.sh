@@ -30,25 +30,6 @@ trap 'rm -rf "$work"' EXIT
 
 # ---- The guest ----
 
-zeros() { head -c "$1" /dev/zero; }
-align4() { zeros $(((4 - $1 % 4) % 4)); }
-
-# member NAME MODE FILE: one file of a cpio archive ("newc"), as Linux unpacks it.
-member()
-{
-	local size field
-
-	size=$(stat -c %s "$3")
-	printf 070701
-	for field in 1 "$2" 0 0 1 0 "$size" 0 0 0 0 $((${#1} + 1)) 0; do
-		printf %08x "$field"
-	done
-	printf '%s\0' "$1"
-	align4 $((110 + ${#1} + 1))
-	cat "$3"
-	align4 "$size"
-}
-
 # The default guest with one more file. Linux unpacks archives that follow each other.
 {
 	member linux-guest.sh $((0100755)) tests/e2e/linux-guest.sh

@@ -187,11 +187,19 @@ moving()
 
 # ---- Linux ----
 
-# perf's count of a loop, in the guest's own words.
-linux_words() { echo "-- perf stat -x,, -e instructions:u loop 10000000"; }
+# The default guest with one more file. Linux unpacks archives that follow each other.
+make_initrd()
+{
+	member tenants-guest.sh $((0100755)) tests/e2e/tenants-guest.sh
+	member 'TRAILER!!!' 0 /dev/null
+	cat "$initrd"
+}
 
-# The line "COUNT,,instructions:u,...".
-linux_count() { sed -nE 's/^(\[0\] )?([0-9]+),.*instructions:u.*/\2/p' "$(console "$1")"; }
+# A --vm value of it.
+linux_spec()
+{
+	echo "kernel=$(dirname "$initrd")/Image,initrd=$work/initrd,append=quiet panic=-1 -- /tenants-guest.sh"
+}
 
 linux_bare()
 {
@@ -199,36 +207,100 @@ linux_bare()
 	to=$(console "$1")
 
 	"$vpmu" run --mode bare --qemu "$2" --cpu "$3" --memory 512M --timeout "$((run_seconds - 5))" \
-		--append "-- perf stat -x, -e instructions:u loop 10000000" >"$to.raw" 2>"$to.err" \
+		--initrd "$work/initrd" --append "-- /tenants-guest.sh" >"$to.raw" 2>"$to.err" \
 		</dev/null || status=$?
-	tr -d '\r' <"$to.raw" >"$to"
+	tr -d '\r' <"$to.raw" | sed 's/^/[0] /' >"$to"
 	echo "$status" >"$to.status"
 }
 
+# linux_ended SUITE GUEST: the guest ended by itself with verdict 0.
 linux_ended()
 {
-	if [ -n "$(linux_count "$1")" ] && [ "$(cat "$(console "$1").status")" = 0 ]; then
+	if of "$2" "$1" | grep -qx 'vpmu-verdict: 0'; then
 		return
 	fi
-	fail "$1" "status $(cat "$(console "$1").status"): $(tail -n 1 "$(console "$1").err" | tr -d '\r')"
+	fail "$1" "guest $2, status $(cat "$(console "$1").status"): $(tail -n 1 "$(console "$1").err" | tr -d '\r')"
 	return 1
 }
 
-# A loop of Linux counts the same to the instruction as alone on the bare machine.
+# linux_same SUITE GUEST BARE: counts to the instruction, and as many samples.
+linux_same()
+{
+	local name
+
+	linux_ended "$1" "$2" || return 0
+	for name in instructions_u samples_of_cycles; do
+		same "$1/$2/$name" "$(figure "$1" "$2" "$name")" "$(figure "$3" 0 "$name")"
+	done
+}
+
+# It lost the CPU and got it back while it counted.
+linux_took_turns()
+{
+	at_least "$1/turns" "$(sed -n 's/^vpmu: vm0.cpu0 pmu.loads //p' "$(console "$1")")" 5
+}
+
+# Beside a guest that counts, and beside another Linux.
 linux()
 {
 	local at=tenants/$1
 
 	[ -e "$initrd" ] || { skip "$at/linux" "no $initrd; guests/linux/build.sh"; return; }
+	make_initrd >"$work/initrd"
 	run_seconds=$boot_seconds linux_bare "$at/linux-bare" "$2" "$3"
-	run_seconds=$boot_seconds together "$at/linux" "$2" "$3" --vm "append=$(linux_words)" \
+	run_seconds=$boot_seconds together "$at/linux" "$2" "$3" --vm "$(linux_spec)" \
 		--vm "$(small "test=tenant_counts rounds=160" memory=16M)"
-	linux_ended "$at/linux-bare" || return 0
-	linux_ended "$at/linux" || return 0
+	linux_ended "$at/linux-bare" 0 || return 0
 	judge "$at/linux" 1
-	# It lost the CPU and got it back while it counted.
-	at_least "$at/linux/turns" "$(sed -n 's/^vpmu: vm0.cpu0 pmu.loads //p' "$(console "$at/linux")")" 5
-	same "$at/linux/instructions_u" "$(linux_count "$at/linux")" "$(linux_count "$at/linux-bare")"
+	linux_took_turns "$at/linux"
+	linux_same "$at/linux" 0 "$at/linux-bare"
+	[ "${1%%.*}" = qemu10 ] || return 0
+	run_seconds=$boot_seconds together "$at/two-linux" "$2" "$3" --vm "$(linux_spec)" --vm "$(linux_spec)"
+	linux_took_turns "$at/two-linux"
+	linux_same "$at/two-linux" 0 "$at/linux-bare"
+	linux_same "$at/two-linux" 1 "$at/linux-bare"
+}
+
+# ---- What the monitor refuses ----
+
+# refuses NAME QEMU PATTERN WORD...: the monitor says PATTERN and switches off.
+refuses()
+{
+	local name=$1 qemu=$2 pattern=$3 said
+	shift 3
+
+	said=$(timeout "$run_seconds" "$vpmu" run --qemu "$qemu" --monitor "$monitor" --kernel "$image" \
+		--timeout "$((run_seconds - 5))" --monitor-word "$*" 2>&1 </dev/null | tr -d '\r' |
+		sed -n 's/^vpmu: fatal: //p') || true
+	if grep -q "$pattern" <<<"$said"; then
+		echo "ok tenants/refused/$name"
+	else
+		fail "tenants/refused/$name" "'$said', expected '$pattern'"
+	fi
+}
+
+# The tool places the one module at 0x48480000.
+refused()
+{
+	local vm="vm kernel=0x48480000"
+
+	refuses no_kernel "$1" 'guest 0: no kernel=' vm
+	refuses no_module "$1" 'no kernel module at 1000' vm kernel=0x1000
+	refuses no_initrd "$1" 'no initrd module at 48480000' "$vm" initrd=0x48480000
+	refuses shared_module "$1" 'no memory=' "$vm" "$vm"
+	refuses too_large "$1" 'MiB of RAM are not free' "$vm" "$vm" memory=4096
+	refuses odd_memory "$1" 'multiple of 2 MiB' "$vm" "$vm" memory=3
+	refuses too_small "$1" 'too few' "$vm" "$vm" memory=2
+	refuses first_memory "$1" 'what the others leave' "$vm" memory=64
+	refuses cpus "$1" 'at most the machine' "$vm" cpus=2
+	refuses no_cpus "$1" 'out of range' "$vm" cpus=0
+	refuses on "$1" 'names no CPU' "$vm" on=5
+	refuses mode "$1" 'mediated or off' "$vm" mode=magic
+	refuses counters "$1" 'this machine has' "$vm" counters=9
+	refuses no_counters "$1" 'out of range' "$vm" counters=0
+	refuses before "$1" 'about no guest' policy=deny:1 "$vm"
+	refuses alone "$1" 'only after' cpus=1
+	refuses five "$1" 'too many guests' "$vm vm vm vm vm"
 }
 
 while read -r label qemu; do
@@ -247,4 +319,5 @@ while read -r label qemu; do
 		linux "$label/$cpu" "$qemu" "$cpu"
 	done
 done < <(emulators)
+[ -n "$only" ] || refused "$(emulators | sed -n '1s/^[^ ]* //p')"
 finish
