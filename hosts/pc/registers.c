@@ -292,7 +292,8 @@ static void extended(const struct pc *pc, uint32_t leaf, uint32_t r[4])
 {
 	switch (leaf) {
 	case 0x80000000u:
-		r[0] = 0x80000008u;
+		/* Up to what a PMU's side may fill in. */
+		r[0] = pc->config.amd ? 0x80000022u : 0x80000008u;
 		if (pc->config.amd)
 			copy_text(r + 1, "AuthcAMDenti");
 		break;

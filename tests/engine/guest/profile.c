@@ -108,6 +108,8 @@ static void detect_amd(void)
 	uint32_t r[4];
 	bool core;
 
+	cpuid(0x80000000u, r);
+	CHECK(r[0] >= 0x80000022u);
 	cpuid(0x80000001u, r);
 	core = r[2] >> 23 & 1;
 	cpuid(0x80000022u, r);
