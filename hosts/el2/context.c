@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * context.c - the registers of EL1 and EL0 that a guest CPU keeps while another has the physical one.
+ * context.c - the registers of EL1 and EL0 that a guest CPU keeps while another has the physical
+ * one.
  *
  * The PMU's are libvpmu's, the list registers tgic.c's, the general ones are in the frame of
- * vectors.S. What the guest is not told to have (SVE, SME, MTE, AArch32, trace) traps and needs none.
+ * vectors.S. What the guest is not told to have (SVE, SME, MTE, AArch32, trace) traps and needs
+ * none.
  */
 #include "tenant.h"
 #include "string.h"
@@ -18,8 +20,9 @@
 /* ---- Pointer authentication: five keys of two halves ---- */
 
 #define KEYS(X) \
-	X(0, S3_0_C2_C1_0) X(1, S3_0_C2_C1_1) X(2, S3_0_C2_C1_2) X(3, S3_0_C2_C1_3) X(4, S3_0_C2_C2_0) \
-	X(5, S3_0_C2_C2_1) X(6, S3_0_C2_C2_2) X(7, S3_0_C2_C2_3) X(8, S3_0_C2_C3_0) X(9, S3_0_C2_C3_1)
+	X(0, S3_0_C2_C1_0) X(1, S3_0_C2_C1_1) X(2, S3_0_C2_C1_2) X(3, S3_0_C2_C1_3) \
+	X(4, S3_0_C2_C2_0) X(5, S3_0_C2_C2_1) X(6, S3_0_C2_C2_2) X(7, S3_0_C2_C2_3) \
+	X(8, S3_0_C2_C3_0) X(9, S3_0_C2_C3_1)
 
 static void save_keys(struct context *x)
 {
@@ -37,7 +40,8 @@ static void load_keys(const struct context *x)
 
 /* ---- Breakpoints and watchpoints: as many as ID_AA64DFR0_EL1 says ---- */
 
-#define SIXTEEN(X) X(15) X(14) X(13) X(12) X(11) X(10) X(9) X(8) X(7) X(6) X(5) X(4) X(3) X(2) X(1) X(0)
+#define SIXTEEN(X) \
+	X(15) X(14) X(13) X(12) X(11) X(10) X(9) X(8) X(7) X(6) X(5) X(4) X(3) X(2) X(1) X(0)
 
 static void save_debug(struct context *x)
 {

@@ -227,8 +227,8 @@ static void renumber_cpus(void *fdt)
 	for (unsigned int i = 0; options.vm_count && i < options.vm[0].cpus; i++) {
 		int node = find_cpu(fdt, i);
 
-		check(cells == 2 ? fdt_setprop_u64(fdt, node, "reg", i) : fdt_setprop_u32(fdt, node, "reg", i),
-		      "CPUs");
+		check(cells == 2 ? fdt_setprop_u64(fdt, node, "reg", i)
+				 : fdt_setprop_u32(fdt, node, "reg", i), "CPUs");
 	}
 }
 

@@ -16,8 +16,8 @@
  *	  on=LIST            the machine's CPUs on which it may run (default: all)
  *	  wait=yes|no        does the machine go on until it ends? (default: yes)
  *
- * LIST: numbers or FIRST-LAST, separated by commas. Numbers are decimal or 0x hexadecimal. A word that
- * is not understood is an error: a policy that was mistyped must not run as no policy.
+ * LIST: numbers or FIRST-LAST, separated by commas. Numbers are decimal or 0x hexadecimal. A word
+ * that is not understood is an error: a policy that was mistyped must not run as no policy.
  */
 #include "tenant.h"
 #include "string.h"
@@ -62,7 +62,7 @@ static bool parse_number(const char **s, const char *end, uint64_t max, uint64_t
 
 /* Calls add(FIRST, LAST) for each entry of a list. */
 static const char *parse_list(struct vm_options *vm, const char *s, const char *end, uint64_t max,
-			      const char *(*add)(struct vm_options *vm, uint32_t first, uint32_t last))
+			      const char *(*add)(struct vm_options *vm, uint32_t a, uint32_t b))
 {
 	do {
 		uint64_t first, last;
@@ -145,7 +145,9 @@ static const char *set_on(struct vm_options *vm, const char *s, const char *end)
 
 static const char *whole_number(const char *s, const char *end, uint64_t max, uint64_t *out)
 {
-	return parse_number(&s, end, max, out) && s == end && *out ? NULL : "not a number, or out of range";
+	if (parse_number(&s, end, max, out) && s == end && *out)
+		return NULL;
+	return "not a number, or out of range";
 }
 
 static const char *set_counters(struct vm_options *vm, const char *s, const char *end)

@@ -68,7 +68,8 @@ void pmu_vm_init(struct vpmu_vm *out, struct vpmu_arm_model *shape, struct vpmu_
 
 	must(vpmu_arm_model_of(&pmu_machine, shape));
 	if (o->counters > shape->counters)
-		machine_fail("option \"counters=%u\": this machine has %u\n", o->counters, shape->counters);
+		machine_fail("option \"counters=%u\": this machine has %u\n", o->counters,
+			     shape->counters);
 	if (o->counters)
 		shape->counters = o->counters;
 	must(vpmu_arm_vm_init(out, &pmu_machine, shape, &config));

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sched.c - turns of guest CPUs on physical CPUs: round robin, slices of a fixed length by EL2's timer.
+ * sched.c - turns of guest CPUs on physical CPUs: round robin, slices of a fixed length by EL2's
+ * timer.
  *
- * All vCPUs stand in one line. A CPU takes the one that has waited longest, is ready and may run there;
- * one in WFI is ready when an interrupt of its own is due. So a vCPU moves to whichever CPU is free,
- * unless its VM's "on" says otherwise. Under icount, with one CPU, the order is the same every time.
+ * All vCPUs stand in one line. A CPU takes the one that has waited longest, is ready and may run
+ * there; one in WFI is ready when an interrupt of its own is due. So a vCPU moves to whichever CPU
+ * is free, unless its VM's "on" says otherwise. Under icount, with one CPU, the order is the same
+ * every time.
  *
- * Nobody is woken up: who looks for work looks at all vCPUs, and a CPU without work says so (idle) before
- * it looks, so that whoever makes an interrupt due afterwards sends it one.
+ * Nobody is woken up: who looks for work looks at all vCPUs, and a CPU without work says so (idle)
+ * before it looks, so that whoever makes an interrupt due afterwards sends it one.
  */
 #include "gic.h"
 #include "tenant.h"
@@ -47,8 +49,9 @@ static void kick(const struct cpu *c)
 	uint64_t a = c->mpidr;
 
 	dsb(ish);
-	write_sysreg(icc_sgi1r_el1, BIT(FIELD(a, 0, 4)) | FIELD(a, 4, 4) << 44 | FIELD(a, 8, 8) << 16 |
-				    FIELD(a, 16, 8) << 32 | FIELD(a, 32, 8) << 48);
+	write_sysreg(icc_sgi1r_el1, BIT(FIELD(a, 0, 4)) | FIELD(a, 4, 4) << 44 |
+				    FIELD(a, 8, 8) << 16 | FIELD(a, 16, 8) << 32 |
+				    FIELD(a, 32, 8) << 48);
 	isb();
 }
 
@@ -89,17 +92,20 @@ static uint64_t expiry(const struct vcpu *v, uint32_t intid, uint64_t ctl, uint6
 static uint64_t timers_expire(const struct vcpu *v)
 {
 	const struct context *x = &v->context;
-	uint64_t virtual = x->cntv_cval + v->vm->start;
-	uint64_t a = expiry(v, PPI_VIRTUAL_TIMER, x->cntv_ctl, virtual < x->cntv_cval ? UINT64_MAX : virtual);
-	uint64_t b = expiry(v, PPI_PHYSICAL_TIMER, x->cntp_ctl, x->cntp_cval);
+	uint64_t compare = x->cntv_cval + v->vm->start, a, b;
 
+	if (compare < x->cntv_cval)
+		compare = UINT64_MAX;
+	a = expiry(v, PPI_VIRTUAL_TIMER, x->cntv_ctl, compare);
+	b = expiry(v, PPI_PHYSICAL_TIMER, x->cntp_ctl, x->cntp_cval);
 	return a < b ? a : b;
 }
 
 /* An interrupt would end its WFI; PSTATE.I does not matter there. */
 static bool is_due(struct vcpu *v)
 {
-	return tgic_has_pending(v) || tenant_pmu_due(v) || v->context.serror || now() >= timers_expire(v);
+	return tgic_has_pending(v) || tenant_pmu_due(v) || v->context.serror ||
+	       now() >= timers_expire(v);
 }
 
 static bool may_run(const struct vcpu *v, const struct cpu *c)

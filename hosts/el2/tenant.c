@@ -3,9 +3,9 @@
  * tenant.c - from the options to several running guests.
  *
  * The first guest has the machine's memory at its own addresses, less what the others got, and the
- * machine's devices. Another one's memory is a piece off the end of the machine's, and begins in the
- * guest where the machine's begins; its modules are copied there, and wiped where they were, for that
- * memory becomes the first guest's.
+ * machine's devices. Another one's memory is a piece off the end of the machine's, and begins in
+ * the guest where the machine's begins; its modules are copied there, and wiped where they were,
+ * for that memory becomes the first guest's.
  */
 #include <libfdt.h>
 
@@ -47,7 +47,8 @@ static const struct module *find_module(const struct vm *vm, uint64_t address, b
 	const struct module *m = machine_module(address, kernel);
 
 	if (!m)
-		machine_fail("guest %u: no %s module at %lx\n", vm->index, kernel ? "kernel" : "initrd", address);
+		machine_fail("guest %u: no %s module at %lx\n", vm->index,
+			     kernel ? "kernel" : "initrd", address);
 	return m;
 }
 
@@ -99,7 +100,8 @@ static void prepare_first(struct vm *vm)
 	if (o->memory)
 		machine_fail("option \"memory=\": the first guest has what the others leave\n");
 	if (o->cpus > machine.cpu_count)
-		machine_fail("option \"cpus=%u\": the first guest has at most the machine's\n", o->cpus);
+		machine_fail("option \"cpus=%u\": the first guest has at most the machine's\n",
+			     o->cpus);
 	machine.initrd = (struct range){ 0, 0 };
 	machine.kernel = find_module(vm, o->kernel, true)->range;
 	machine.guest_bootargs = find_module(vm, o->kernel, true)->bootargs;
@@ -131,7 +133,10 @@ static void init_vm(struct vm *vm, uint32_t index)
 	}
 }
 
-/* The machine's tree says what all guests were told, and lies in what is the first one's memory now. */
+/*
+ * The machine's tree says what all guests were told, and lies in what is the first one's memory
+ * now.
+ */
 static void wipe_tree(void)
 {
 	void *tree = (void *)(uintptr_t)machine.fdt;

@@ -3,10 +3,10 @@
  * tenant.h - several guests on one machine: what the files of this mode know of each other.
  *
  * Without a "vm" word among the options there is one guest, which has the machine to itself, and
- * nothing of this is used. With them each guest is a struct vm, and its CPUs are struct vcpu that take
- * turns on the physical CPUs (sched.c). All guests have an interrupt controller (tgic.c) and a console
- * (vuart.c) in software. The first has the machine's devices, memory 1:1 and the bus masters
- * (RULES F2); the others have memory, a timer, a PMU and a console.
+ * nothing of this is used. With them each guest is a struct vm, and its CPUs are struct vcpu that
+ * take turns on the physical CPUs (sched.c). All guests have an interrupt controller (tgic.c) and a
+ * console (vuart.c) in software. The first has the machine's devices, memory 1:1 and the bus
+ * masters (RULES F2); the others have memory, a timer, a PMU and a console.
  *
  * Locks: sched.c's, then a VM's, then the console's.
  */
@@ -137,7 +137,9 @@ extern uint32_t vm_count;            /* 0: one guest, without all this */
 
 /* ---- Start (tenant.c) ---- */
 
-/* Memory, translation, images and trees of all guests; complains and powers off if they do not fit. */
+/*
+ * Memory, translation, images and trees of all guests; complains and powers off if they do not fit.
+ */
 void tenants_prepare(void);
 _Noreturn void tenants_start(struct cpu *c);
 /* A CPU arrives from the firmware. */

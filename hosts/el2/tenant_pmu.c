@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tenant_pmu.c - libvpmu's calls where guests take turns: a guest's PMU is loaded when its turn begins
- * and put when it ends. In between pmu.h's calls do what they do for one guest.
+ * tenant_pmu.c - libvpmu's calls where guests take turns: a guest's PMU is loaded when its turn
+ * begins and put when it ends. In between pmu.h's calls do what they do for one guest.
  *
- * Nobody but guests uses the PMU here, so that nothing is reclaimed between turns: what the next one
- * loads, libvpmu knows to be scrubbed. The interrupt of a guest that is not loaded waits in its state: the
- * line rises again when it is loaded and entered.
+ * Nobody but guests uses the PMU here, so that nothing is reclaimed between turns: what the next
+ * one loads, libvpmu knows to be scrubbed. The interrupt of a guest that is not loaded waits in its
+ * state: the line rises again when it is loaded and entered.
  */
 #include "tenant.h"
 
@@ -47,7 +47,10 @@ void tenant_pmu_reset(struct vcpu *v)
 		must(vpmu_vcpu_reset(&v->pmu));
 }
 
-/* libvpmu leaves nothing open where nothing is loaded. Said again, for a guest that shall find no PMU. */
+/*
+ * libvpmu leaves nothing open where nothing is loaded. Said again, for a guest that shall find no
+ * PMU.
+ */
 void tenant_pmu_load(struct cpu *c, struct vcpu *v)
 {
 	c->pmu.present = v->has_pmu;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tenant_trap.c - exceptions where guests take turns: as in trap.c, with list registers read back first,
- * and the scheduler's word last.
+ * tenant_trap.c - exceptions where guests take turns: as in trap.c, with list registers read back
+ * first, and the scheduler's word last.
  */
 #include "tenant.h"
 
@@ -103,7 +103,8 @@ void tenant_serror(struct regs *r)
 	pmu_exit(&c->pmu);
 	tgic_sync(c);
 	c->exits[EXIT_SERROR]++;
-	guest_complaint("system error (syndrome, state)", read_sysreg(esr_el2), read_sysreg(spsr_el2));
+	guest_complaint("system error (syndrome, state)", read_sysreg(esr_el2),
+			read_sysreg(spsr_el2));
 	write_sysreg(hcr_el2, read_sysreg(hcr_el2) | HCR_VSE);
 	sched_leave(c, r);
 }

@@ -3,16 +3,16 @@
  * tgic.c - the interrupt controller of a guest among several: distributor, redistributors and list
  * registers from state in memory.
  *
- * Three kinds of interrupts: SGIs and the console's are software alone; the timers' and the PMU's PPIs
- * are the hardware's of the CPU where the vCPU is loaded; all other SPIs are the first guest's, and its
- * enables and configuration go on to the hardware. What the hardware raised is ended but not deactivated
- * ("held"), and goes into a list register with HW=1: the guest's end deactivates it, without us. At
- * every exit the list registers are read back, at every entry filled anew. A PPI that is held when its vCPU
- * is put is deactivated in the hardware, which another guest is going to use, and made active again
- * when it is loaded.
+ * Three kinds of interrupts: SGIs and the console's are software alone; the timers' and the PMU's
+ * PPIs are the hardware's of the CPU where the vCPU is loaded; all other SPIs are the first
+ * guest's, and its enables and configuration go on to the hardware. What the hardware raised is
+ * ended but not deactivated ("held"), and goes into a list register with HW=1: the guest's end
+ * deactivates it, without us. At every exit the list registers are read back, at every entry filled
+ * anew. A PPI that is held when its vCPU is put is deactivated in the hardware, which another guest
+ * is going to use, and made active again when it is loaded.
  *
- * A level that falls while its interrupt waits in memory or in a list register is still delivered; when
- * the guest looks (pending state, enabling it), the hardware is asked again.
+ * A level that falls while its interrupt waits in memory or in a list register is still delivered;
+ * when the guest looks (pending state, enabling it), the hardware is asked again.
  */
 #include "gic.h"
 #include "tenant.h"
@@ -236,7 +236,9 @@ static bool is_mine(const struct vcpu *v, const struct virq *irq, uint32_t intid
 	return intid < 32 || (irq->active ? irq->holder : irq->target) == v->index;
 }
 
-/* returns: INTID_COUNT: nothing is left. Bound: the INTIDs in the queue, each dropped if not due. */
+/*
+ * returns: INTID_COUNT: nothing is left. Bound: the INTIDs in the queue, each dropped if not due.
+ */
 static uint32_t next_due(struct vcpu *v)
 {
 	uint32_t best = INTID_COUNT;
@@ -293,8 +295,11 @@ bool tgic_has_pending(struct vcpu *v)
 	for (uint32_t words = v->queued; words; words &= words - 1) {
 		uint32_t word = (uint32_t)__builtin_ctz(words);
 
-		for (uint32_t bits = v->queue[word]; bits; bits &= bits - 1)
-			pending |= is_due(v->vm, irq_of(v, 32 * word + (uint32_t)__builtin_ctz(bits)));
+		for (uint32_t bits = v->queue[word]; bits; bits &= bits - 1) {
+			uint32_t intid = 32 * word + (uint32_t)__builtin_ctz(bits);
+
+			pending |= is_due(v->vm, irq_of(v, intid));
+		}
 	}
 	spin_unlock(&v->vm->lock);
 	return pending;
@@ -311,7 +316,7 @@ bool tgic_takes(const struct vcpu *v, uint32_t intid)
 
 static bool is_addressed(const struct vcpu *from, const struct vcpu *to, uint64_t value)
 {
-	uint64_t affinity = FIELD(value, 48, 8) << 24 | FIELD(value, 32, 8) << 16 | FIELD(value, 16, 8) << 8;
+	uint64_t affinity = FIELD(value, 48, 8) | FIELD(value, 32, 8) | FIELD(value, 16, 8);
 
 	if (value & BIT(40))
 		return from != to;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree.c - the device tree of a guest that has no devices: CPUs, memory, interrupt controller, timer,
- * PMU, console. Devices that are emulated are where the machine has its own.
+ * tree.c - the device tree of a guest that has no devices: CPUs, memory, interrupt controller,
+ * timer, PMU, console. Devices that are emulated are where the machine has its own.
  */
 #include <libfdt.h>
 
@@ -155,7 +155,8 @@ static void add_gic(void *fdt)
 static void add_timer(void *fdt)
 {
 	static const uint32_t interrupts[] = {
-		GIC_PPI, 13, IRQ_LEVEL_HIGH, GIC_PPI, 14, IRQ_LEVEL_HIGH, GIC_PPI, 11, IRQ_LEVEL_HIGH,
+		GIC_PPI, 13, IRQ_LEVEL_HIGH, GIC_PPI, 14, IRQ_LEVEL_HIGH,
+		GIC_PPI, 11, IRQ_LEVEL_HIGH,
 	};
 
 	begin(fdt, "timer");

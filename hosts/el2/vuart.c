@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vuart.c - the console of a guest among several: a PL011 (DDI 0183) that sends. What the guest writes
- * comes out line by line with the guest's number before it; nothing ever arrives in it.
+ * vuart.c - the console of a guest among several: a PL011 (DDI 0183) that sends. What the guest
+ * writes comes out line by line with the guest's number before it; nothing ever arrives in it.
  */
 #include "tenant.h"
 

@@ -249,7 +249,7 @@ linux()
 	make_initrd >"$work/initrd"
 	run_seconds=$boot_seconds linux_bare "$at/linux-bare" "$2" "$3"
 	run_seconds=$boot_seconds together "$at/linux" "$2" "$3" --vm "$(linux_spec)" \
-		--vm "$(small "test=tenant_counts rounds=160" memory=16M)"
+		--vm "$(small "test=tenant_counts rounds=250" memory=16M)"
 	linux_ended "$at/linux-bare" 0 || return 0
 	judge "$at/linux" 1
 	linux_took_turns "$at/linux"

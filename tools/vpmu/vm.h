@@ -18,7 +18,9 @@ struct vm_spec {
 	bool awaited;       /* the run goes on until it ends */
 };
 
-/* (spec): KEY=VALUE,... with commas in values doubled. Exits with a message if it makes no sense. */
+/*
+ * (spec): KEY=VALUE,... with commas in values doubled. Exits with a message if it makes no sense.
+ */
 void parse_vm(struct vm_spec *vm, const char *spec);
 
 /* The memory of guest (i) in bytes. */

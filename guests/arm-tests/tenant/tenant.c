@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest beside others: what it counts over many turns is what it counts alone, and of the others it
- * sees nothing. With "rounds=N" each test lasts as long as is wanted; a turn is some millions of
+ * A guest beside others: what it counts over many turns is what it counts alone, and of the others
+ * it sees nothing. With "rounds=N" each test lasts as long as is wanted; a turn is some millions of
  * instructions.
  *
- * tenant_paints and tenant_finds_reset are the two sides of one test (M88), in two guests. tenant_spins never
- * ends, and must be asked for by name.
+ * tenant_paints and tenant_finds_reset are the two sides of one test (M88), in two guests.
+ * tenant_spins never ends, and must be asked for by name.
  */
 #include "bodies/common.h"
 #include "image/cpu.h"
@@ -63,7 +63,8 @@ static void run_rounds(uint64_t n, uint64_t unused)
 }
 
 /* Of the counter (n): the loop's own instructions, and everything around it too. */
-static void count_rounds(struct pmu_result *r, unsigned n, uint64_t type, uint64_t scale, const char *name)
+static void count_rounds(struct pmu_result *r, unsigned n, uint64_t type, uint64_t scale,
+			 const char *name)
 {
 	uint64_t once, longer;
 
@@ -125,7 +126,10 @@ static void handle_slowly(void *context)
 	pmu_write(PMOVSCLR_EL0, CYCLE_BIT);
 }
 
-/* Each overflow interrupts once, also if others had the CPU between its interrupt and the end of it. */
+/*
+ * Each overflow interrupts once, also if others had the CPU between its interrupt and the end of
+ * it.
+ */
 void tenant_interrupts(struct pmu_result *r)
 {
 	unsigned i, wanted = (unsigned)(rounds() + 9) / 10;
@@ -209,8 +213,8 @@ void tenant_paints(struct pmu_result *r)
 static void check_reset(struct pmu_result *r)
 {
 	static const enum pmu_reg zero[] = {
-		PMCNTENSET_EL0, PMINTENSET_EL1, PMOVSSET_EL0, PMSELR_EL0, PMUSERENR_EL0, PMCCNTR_EL0,
-		PMCCFILTR_EL0,
+		PMCNTENSET_EL0, PMINTENSET_EL1, PMOVSSET_EL0, PMSELR_EL0, PMUSERENR_EL0,
+		PMCCNTR_EL0, PMCCFILTR_EL0,
 	};
 	unsigned n, count = counter_count();
 	uint64_t value;
@@ -273,7 +277,9 @@ void tenant_finds_zeros(struct pmu_result *r)
 		uint64_t now = pmu_read(PMCCNTR_EL0);
 
 		CHECKED(r, check_zeros(r));
-		CHECK(r, "its cycles go on, and are its own", now >= before && now - before < 2 * 8 * ROUND);
+		r->at = i;
+		CHECK(r, "its cycles go on, and are its own",
+		      now >= before && now - before < 2 * 8 * ROUND);
 		before = now;
 		pmu_run(1, ROUND);
 	}
