@@ -660,13 +660,15 @@ static void rdpmc_all(void)
 
 /*
  * Bits that a machine has and a guest does not, as its CPUID says: of SVM (GuestOnly, HostOnly), of
- * LBR and PEBS (LBR_Frz, OvfBuf).
+ * LBR and PEBS (LBR_Frz, OvfBuf). Under version 4 also CTR_Frz: what runs direct is checked by the hardware.
  */
 static uint64_t not_virtual(uint32_t index)
 {
 	if (pmu.amd)
 		return index >= 0xc0010000u ? 3ull << 40 : 0;
-	return index == 0x390 || index == 0x391 ? 1ull << 58 | 1ull << 62 : 0;
+	if (index != 0x390 && index != 0x391)
+		return 0;
+	return 1ull << 58 | 1ull << 62 | (pmu.version < 4 ? 1ull << 59 : 0);
 }
 
 /* One register: what it reads, which single bits fault when written, which are kept. */
