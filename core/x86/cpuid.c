@@ -24,14 +24,16 @@ static void leaf_1(const struct vpmu_vm *vm, uint32_t subleaf, uint32_t regs[4])
 		regs[ECX] |= BIT32(15);
 }
 
-/* EBX: Intel PT. EDX: architectural LBR. */
+/* Subleaf 0, EBX: Intel PT, EDX: architectural LBR. Subleaf 1, EAX: leaf 23H exists. */
 static void leaf_7(const struct vpmu_vm *vm, uint32_t subleaf, uint32_t regs[4])
 {
 	(void)vm;
-	if (subleaf)
-		return;
-	regs[EBX] &= ~BIT32(25);
-	regs[EDX] &= ~BIT32(19);
+	if (subleaf == 0) {
+		regs[EBX] &= ~BIT32(25);
+		regs[EDX] &= ~BIT32(19);
+	}
+	if (subleaf == 1)
+		regs[EAX] &= ~BIT32(8);
 }
 
 /* Version 5 lists fixed counters one by one. AnyThread is deprecated, whatever the version. */

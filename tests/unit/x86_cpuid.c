@@ -108,10 +108,12 @@ static void cpuid_others(void **state)
 			for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 				expect_cpuid(&g, kept[i], subleaf, LEFT, left);
 		}
-		/* Only subleaf 0 of leaf 7 speaks of PT and LBR. */
+		/* Subleaf 0 of leaf 7 speaks of PT and LBR, subleaf 1 of leaf 23H. */
 		expect_cpuid(&g, 7, 0, UINT32_MAX,
 			     (uint32_t[4]){ UINT32_MAX, 0xFDFFFFFF, UINT32_MAX, 0xFFF7FFFF });
 		expect_cpuid(&g, 7, 1, UINT32_MAX,
+			     (uint32_t[4]){ 0xFFFFFEFF, UINT32_MAX, UINT32_MAX, UINT32_MAX });
+		expect_cpuid(&g, 7, 2, UINT32_MAX,
 			     (uint32_t[4]){ UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX });
 	}
 }
