@@ -97,7 +97,7 @@ for mode in bare emulated mediated; do
 	shows 'nothing will ever wake it'
 	expect 125 --mode $mode "$guest" triple_fault
 	shows 'triple fault'
-	expect 124 --mode $mode --limit 30000 "$guest" circle
+	expect 124 --mode $mode -n 30000 -m 16M -c "$guest" circle
 	shows 'within 30000 instructions'
 done
 expect 125 "$guest" low_alias

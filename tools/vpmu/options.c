@@ -16,7 +16,9 @@
 #define PC_MEMORY_MIN (2 * MIB)
 #define PC_MEMORY_MAX (3ull * 1024 * MIB)
 
-#define ANY_ARCH (ARCH_ARM64 | ARCH_X86)
+#define ANY (ARCH_ARM64 | ARCH_X86)
+#define ARM ARCH_ARM64
+#define X86 ARCH_X86
 
 struct option_row {
 	unsigned int archs; /* enum arch, those that have it */
@@ -263,33 +265,38 @@ static void set_dry_run(struct run_options *o, const char *value)
 }
 
 static const struct option_row rows[] = {
-	{ ANY_ARCH, "--arch", "ARCH", set_arch, "the guest's architecture: arm64 (default) or x86" },
-	{ ANY_ARCH, "--mode", "MODE", set_mode, "who counts for the guest, see below" },
-	{ ANY_ARCH, "--memory", "SIZE", set_memory, "memory, e.g. 512M or 2G (default: 1G; x86: 256M)" },
-	{ ANY_ARCH, "--policy", "POLICY", add_policy, "allow:LIST or deny:LIST of event numbers; repeatable" },
-	{ ANY_ARCH, "--switch", "KIND", set_switch, "world switch: lazy (default) or eager" },
-	{ ANY_ARCH, "--stats", NULL, set_stats, "print statistics at the end" },
-	{ ANY_ARCH, "--timeout", "S", set_timeout, "end the guest after S seconds of host time, status 124" },
-	{ ARCH_ARM64, "--cpu", "MODEL", set_cpu, "QEMU's CPU model (default: max, without SVE and SME)" },
-	{ ARCH_ARM64, "--smp", "N", set_cpu_count, "CPUs, 1 to 4 (default: 1)" },
-	{ ARCH_ARM64, "--kernel", "FILE", set_kernel, "an arm64 Image (default: a Debian kernel)" },
-	{ ARCH_ARM64, "--initrd", "FILE", set_initrd, "its initial ramdisk" },
-	{ ARCH_ARM64, "--append", "STR", set_append, "more words for the guest's command line" },
-	{ ARCH_ARM64, "--vm", "SPEC", add_vm, "a guest among several: KEY=VALUE,..., see vpmu(1); repeatable" },
-	{ ARCH_ARM64, "--no-icount", NULL, clear_icount, "real time instead of counted instructions" },
-	{ ARCH_ARM64, "--interactive", NULL, set_interactive, "^C goes to the guest; ^A x ends the run" },
-	{ ARCH_ARM64, "--qemu", "PATH", set_qemu, "the qemu-system-aarch64 to use" },
-	{ ARCH_ARM64, "--monitor", "FILE", set_monitor, "the monitor's image" },
-	{ ARCH_ARM64, "--monitor-word", "WORD", add_monitor_word, "a word for the monitor's command line" },
-	{ ARCH_ARM64, "--semihosting", NULL, set_semihosting, "semihosting; the guest can reach host files" },
-	{ ARCH_ARM64, "--testdev", NULL, set_testdev, "a virtio console whose packets end the guest" },
-	{ ARCH_ARM64, "--qemu-arg", "ARG", add_qemu_arg, "one more argument for QEMU; repeatable" },
-	{ ARCH_ARM64, "--dry-run", NULL, set_dry_run, "print QEMU's command line and do nothing" },
-	{ ARCH_X86, "--engine", "ENGINE", set_engine, "what executes the guest: unicorn (default)" },
-	{ ARCH_X86, "--pmu", "PMU", set_pmu, "the PMU: intel:v=2,gp=8,fixed=3 (default), amd:v2 ..." },
-	{ ARCH_X86, "--limit", "N", set_limit, "end the guest after N instructions, status 124" },
-	{ ARCH_X86, "--caches", NULL, set_caches, "model the last-level cache, and count its events" },
-	{ ARCH_X86, "--skid", "N", set_skid, "overflows are seen N instructions late, up to 64" },
+	{ ANY, "--arch", "ARCH", set_arch, "the guest's architecture: arm64 (default) or x86" },
+	{ ANY, "--mode", "MODE", set_mode, "who counts for the guest, see below" },
+	{ ANY, "--memory", "SIZE", set_memory, "memory, e.g. 512M (default: 1G; x86: 256M)" },
+	{ ANY, "--policy", "POLICY", add_policy,
+	  "allow:LIST or deny:LIST of event numbers; repeatable" },
+	{ ANY, "--switch", "KIND", set_switch, "world switch: lazy (default) or eager" },
+	{ ANY, "--stats", NULL, set_stats, "print statistics at the end" },
+	{ ANY, "--timeout", "S", set_timeout,
+	  "end the guest after S seconds of host time, status 124" },
+	{ ARM, "--cpu", "MODEL", set_cpu, "QEMU's CPU model (default: max, without SVE and SME)" },
+	{ ARM, "--smp", "N", set_cpu_count, "CPUs, 1 to 4 (default: 1)" },
+	{ ARM, "--kernel", "FILE", set_kernel, "an arm64 Image (default: a Debian kernel)" },
+	{ ARM, "--initrd", "FILE", set_initrd, "its initial ramdisk" },
+	{ ARM, "--append", "STR", set_append, "more words for the guest's command line" },
+	{ ARM, "--vm", "SPEC", add_vm,
+	  "a guest among several: KEY=VALUE,..., see vpmu(1); repeatable" },
+	{ ARM, "--no-icount", NULL, clear_icount, "real time instead of counted instructions" },
+	{ ARM, "--interactive", NULL, set_interactive, "^C goes to the guest; ^A x ends the run" },
+	{ ARM, "--qemu", "PATH", set_qemu, "the qemu-system-aarch64 to use" },
+	{ ARM, "--monitor", "FILE", set_monitor, "the monitor's image" },
+	{ ARM, "--monitor-word", "WORD", add_monitor_word,
+	  "a word for the monitor's command line" },
+	{ ARM, "--semihosting", NULL, set_semihosting,
+	  "semihosting; the guest can reach host files" },
+	{ ARM, "--testdev", NULL, set_testdev, "a virtio console whose packets end the guest" },
+	{ ARM, "--qemu-arg", "ARG", add_qemu_arg, "one more argument for QEMU; repeatable" },
+	{ ARM, "--dry-run", NULL, set_dry_run, "print QEMU's command line and do nothing" },
+	{ X86, "--engine", "ENGINE", set_engine, "what executes the guest: unicorn (default)" },
+	{ X86, "--pmu", "PMU", set_pmu, "the PMU: intel:v=2,gp=8,fixed=3 (default), amd:v2 ..." },
+	{ X86, "--limit", "N", set_limit, "end the guest after N instructions, status 124" },
+	{ X86, "--caches", NULL, set_caches, "model the last-level cache, and count its events" },
+	{ X86, "--skid", "N", set_skid, "overflows are seen N instructions late, up to 64" },
 };
 
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
@@ -311,19 +318,35 @@ static void usage(FILE *to)
 	      "profiles itself. x86: runs GUEST, a multiboot or PVH image, on a PC in software.\n"
 	      "The exit status is the guest's verdict.\n\n",
 	      to);
-	print_rows(to, ANY_ARCH);
+	print_rows(to, ANY);
 	fputs("  -h, --help             this text\n"
+	      "  -n N, -m SIZE, -c      short for --limit, --memory, --caches\n"
 	      "arm64, MODE monitor (default), bare, bare-el2:\n", to);
-	print_rows(to, ARCH_ARM64);
+	print_rows(to, ARM);
 	fputs("x86, MODE mediated (default), emulated, bare:\n", to);
-	print_rows(to, ARCH_X86);
+	print_rows(to, X86);
+}
+
+/* Short names, for what is typed often. */
+static const char *long_name(const char *word)
+{
+	static const char *const names[][2] = {
+		{ "-n", "--limit" }, { "-m", "--memory" }, { "-c", "--caches" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(names[i][0], word))
+			return names[i][1];
+	return word;
 }
 
 /* The row of (word), which is an option's name or NAME=VALUE. */
 static size_t find_row(const char *word)
 {
-	size_t length = strcspn(word, "=");
+	size_t length;
 
+	word = long_name(word);
+	length = strcspn(word, "=");
 	for (size_t i = 0; i < ROW_COUNT; i++)
 		if (strlen(rows[i].name) == length && !strncmp(rows[i].name, word, length))
 			return i;
@@ -396,10 +419,12 @@ static void check_several(const struct run_options *o)
 						 "--switch", "--memory", "--testdev" };
 
 	if (o->mode != MODE_MONITOR)
-		die(EXIT_USAGE, "--vm is for the monitor, which --mode %s leaves out", o->mode_name);
+		die(EXIT_USAGE, "--vm is for the monitor, which --mode %s leaves out",
+		    o->mode_name);
 	for (size_t i = 0; i < sizeof(about_one) / sizeof(about_one[0]); i++)
 		if (o->rows_used >> find_row(about_one[i]) & 1)
-			die(EXIT_USAGE, "%s is for one guest; with --vm it is said there", about_one[i]);
+			die(EXIT_USAGE, "%s is for one guest; with --vm it is said there",
+			    about_one[i]);
 }
 
 static void check_arm64(const struct run_options *o)
