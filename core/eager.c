@@ -15,6 +15,27 @@ static enum vpmu_reach eager_reach(enum vpmu_reach_reason reason)
 	return reason == VPMU_REACH_OPEN ? VPMU_REACH_ALL : VPMU_REACH_NONE;
 }
 
+/* Beside host events nothing that stops all counters at once is in the hardware. */
+static uint64_t eager_started(const struct vpmu_vcpu *v)
+{
+	if (v->reason != VPMU_REACH_SHARED)
+		return v->state.enabled;
+	return v->vm->arch->active(v->vm, &v->state);
+}
+
+static uint64_t eager_interrupts(const struct vpmu_vcpu *v)
+{
+	const struct vpmu_hw_caps *caps = &v->cpu->hw->caps;
+	bool off = caps->shared_enable && !(v->state.global & caps->global_enable);
+
+	return v->reason == VPMU_REACH_SHARED && off ? 0 : v->state.interrupts;
+}
+
+static uint64_t eager_status(const struct vpmu_vcpu *v, uint64_t status)
+{
+	return v->reason == VPMU_REACH_SHARED ? status & v->vm->counters : status;
+}
+
 static void eager_enter(struct vpmu_vcpu *v)
 {
 	struct vpmu_cpu *cpu = v->cpu;
@@ -29,21 +50,23 @@ static void eager_enter(struct vpmu_vcpu *v)
 	cpu->resident = v;
 	vpmu_cpu_set_reach(cpu, reach);
 	ops->boundary(hw, v->vm->counters, 0);
-	if (ops->route)
+	if (ops->route && v->reason == VPMU_REACH_SHARED)
+		ops->route(hw, VPMU_ROUTE_HOST, 0);
+	else if (ops->route)
 		ops->route(hw, VPMU_ROUTE_GUEST, v->interrupt_masked);
 	cpu->host_global = ops->global(hw);
-	ops->stop(hw, hw->caps.counters);
-	ops->interrupts_clear(hw, hw->caps.counters);
-	ops->status_clear(hw, hw->caps.counters | hw->caps.status);
+	ops->stop(hw, vpmu_cpu_spare(cpu));
+	ops->interrupts_clear(hw, vpmu_cpu_spare(cpu));
+	ops->status_clear(hw, vpmu_cpu_spare(cpu) | hw->caps.status);
 	while (rest) {
 		unsigned int i = vpmu_mask_next(&rest);
 
 		ops->write(hw, i, s->value[i]);
 		ops->select(hw, i, v->vm->arch->filter(v->vm, policy, i, s->selector[i]));
 	}
-	ops->status_set(hw, s->status);
-	ops->interrupts_set(hw, s->interrupts);
-	ops->start(hw, s->enabled);
+	ops->status_set(hw, eager_status(v, s->status));
+	ops->interrupts_set(hw, eager_interrupts(v));
+	ops->start(hw, eager_started(v));
 	vpmu_cpu_set_user(cpu, reach == VPMU_REACH_NONE ? v->vm->arch->closed_user(s) : s->user);
 	vpmu_cpu_set_pointer(cpu, reach == VPMU_REACH_NONE ? 0 : s->pointer);
 	ops->set_global(hw, s->global);
@@ -62,12 +85,13 @@ static void eager_save_control(struct vpmu_vcpu *v)
 	struct vpmu_state *s = &v->state;
 	uint32_t items = v->vm->arch->direct_items[v->cpu->reach];
 	uint64_t global = ops->global(hw);
-	uint64_t enabled, interrupts;
+	uint64_t enabled, interrupts, status;
 
 	ops->set_global(hw, hw->caps.global_reset);
 	enabled = ops->started(hw);
 	interrupts = ops->interrupts(hw);
-	s->status = ops->status(hw);
+	status = ops->status(hw) & ~v->cpu->host_counters;
+	s->status = eager_status(v, status) | (s->status & ~eager_status(v, s->status));
 	ops->stop(hw, v->vm->counters);
 	ops->interrupts_clear(hw, v->vm->counters);
 	ops->status_clear(hw, v->vm->counters | hw->caps.status);
@@ -103,7 +127,7 @@ static void eager_exit(struct vpmu_vcpu *v)
 		v->counts_known = false;
 	if (hw->ops->route)
 		hw->ops->route(hw, VPMU_ROUTE_HOST, 0);
-	hw->ops->boundary(hw, 0, hw->caps.counters);
+	hw->ops->boundary(hw, 0, vpmu_cpu_spare(cpu));
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
 	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
 	vpmu_cpu_set_pointer(cpu, 0);

@@ -146,6 +146,16 @@ void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change);
 
 /* pmi.c: the overflows in v->state.status, just read from the hardware, that the guest was not told of. */
 void vpmu_vcpu_note(struct vpmu_vcpu *v);
+/* vcpu.c: what of its PMU the vCPU, which is loaded, may reach now. */
+void vpmu_vcpu_judge_reach(struct vpmu_vcpu *v);
+/* host.c: a mediated VM is made; false: host events are in the way. */
+bool vpmu_host_claim_vm(struct vpmu_vm *vm);
+/* host.c: another vCPU is loaded on (cpu), or left the hardware: host events are placed anew. */
+void vpmu_host_schedule(struct vpmu_cpu *cpu);
+/* host.c: a guest gets the counters in (mask): no host event has them any more. */
+void vpmu_host_yield(struct vpmu_cpu *cpu, uint64_t mask);
+/* host.c: takes overflows of host events; were there any? */
+bool vpmu_host_pmi(struct vpmu_cpu *cpu);
 /* pmi.c: edge: the guest masks its interrupt's entry, or unmasks it. */
 void vpmu_vcpu_mask_interrupt(struct vpmu_vcpu *v, bool masked);
 /*

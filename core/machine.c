@@ -7,6 +7,7 @@
 void vpmu_machine_init(struct vpmu_machine *machine)
 {
 	machine->caps = (struct vpmu_hw_caps){ 0 };
+	atomic_init(&machine->claims, 0);
 }
 
 /* What both have; where they differ, what is safe on both. */

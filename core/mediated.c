@@ -34,6 +34,7 @@ static enum vpmu_reach reach_for(const struct vpmu_vcpu *v)
 	case VPMU_REACH_POLICY:
 	case VPMU_REACH_UNSAFE:
 	case VPMU_REACH_SHAPE:
+	case VPMU_REACH_SHARED:
 		break;
 	}
 	return VPMU_REACH_NONE;
@@ -43,6 +44,49 @@ static enum vpmu_reach reach_for(const struct vpmu_vcpu *v)
 static bool is_direct(const struct vpmu_vcpu *v)
 {
 	return v->cpu->reach != VPMU_REACH_NONE;
+}
+
+/* Does the host count beside the guest, and so share its registers? */
+static bool is_shared(const struct vpmu_vcpu *v)
+{
+	return v->reason == VPMU_REACH_SHARED;
+}
+
+/* The guest's masks as the hardware has them. */
+struct masks {
+	uint64_t enabled;
+	uint64_t interrupts;
+	uint64_t status;
+};
+
+/*
+ * In a register that the host needs too, what stops all of the guest's counters (x86: CTR_Frz, Arm: PMCR.E)
+ * would stop the host's: there it is their own enables and interrupt enables that say so.
+ */
+static struct masks share(const struct vpmu_vcpu *v, struct masks m, uint64_t global)
+{
+	const struct vpmu_hw_caps *caps = &v->cpu->hw->caps;
+	struct vpmu_state s = { .enabled = m.enabled, .global = global, .status = m.status };
+
+	m.enabled = v->vm->arch->active(v->vm, &s);
+	m.status &= v->vm->counters;
+	if (caps->shared_enable && !(global & caps->global_enable))
+		m.interrupts = 0;
+	return m;
+}
+
+static struct masks masks_now(const struct vpmu_vcpu *v)
+{
+	struct masks m = { v->state.enabled, v->state.interrupts, v->state.status };
+
+	return is_shared(v) ? share(v, m, v->state.global) : m;
+}
+
+static struct masks masks_before(const struct vpmu_vcpu *v, const struct vpmu_change *c)
+{
+	struct masks m = { c->enabled, c->interrupts, c->status };
+
+	return is_shared(v) ? share(v, m, c->global) : m;
 }
 
 /* A guest with direct enables can start any counter: all must be right. */
@@ -159,17 +203,21 @@ static void open_view(struct vpmu_vcpu *v)
 static void sweep(struct vpmu_vcpu *v)
 {
 	struct vpmu_cpu *cpu = v->cpu;
+	uint64_t left = vpmu_cpu_spare(cpu);
 
 	if (!cpu->reclaimed)
 		return;
-	ops_of(v)->stop(cpu->hw, cpu->hw->caps.counters);
-	ops_of(v)->interrupts_clear(cpu->hw, cpu->hw->caps.counters);
-	ops_of(v)->status_clear(cpu->hw, cpu->hw->caps.counters | cpu->hw->caps.status);
+	ops_of(v)->stop(cpu->hw, left);
+	ops_of(v)->interrupts_clear(cpu->hw, left);
+	ops_of(v)->status_clear(cpu->hw, left | cpu->hw->caps.status);
 	cpu->reclaimed = false;
 }
 
+/* There is one entry per CPU: shared, it is the host's. */
 static uint8_t wanted_route(const struct vpmu_vcpu *v)
 {
+	if (is_shared(v))
+		return VPMU_CPU_ROUTE_HOST;
 	return v->interrupt_masked ? VPMU_CPU_ROUTE_MASKED : VPMU_CPU_ROUTE_GUEST;
 }
 
@@ -183,13 +231,14 @@ static void set_route(struct vpmu_vcpu *v)
 {
 	if (!route_differs(v))
 		return;
-	ops_of(v)->route(v->cpu->hw, VPMU_ROUTE_GUEST, v->interrupt_masked);
 	v->cpu->route = wanted_route(v);
+	ops_of(v)->route(v->cpu->hw, is_shared(v) ? VPMU_ROUTE_HOST : VPMU_ROUTE_GUEST,
+			 v->cpu->route == VPMU_CPU_ROUTE_MASKED);
 }
 
 static void unset_route(struct vpmu_vcpu *v)
 {
-	if (!ops_of(v)->route)
+	if (!ops_of(v)->route || v->cpu->route == VPMU_CPU_ROUTE_HOST)
 		return;
 	ops_of(v)->route(v->cpu->hw, VPMU_ROUTE_HOST, 0);
 	v->cpu->route = VPMU_CPU_ROUTE_HOST;
@@ -200,25 +249,29 @@ static void load(struct vpmu_vcpu *v)
 	const struct vpmu_hw_ops *ops = ops_of(v);
 	struct vpmu_cpu *cpu = v->cpu;
 	struct vpmu_hw *hw = cpu->hw;
+	struct masks m = masks_now(v);
+	uint64_t needed;
 
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	cpu->resident = v;
 	cpu->stopped = false;
 	vpmu_cpu_set_reach(cpu, reach_for(v));
+	needed = starts_alone(v) ? v->vm->counters : v->state.enabled;
+	vpmu_host_yield(cpu, needed);
 	ops->boundary(hw, v->vm->counters, 0);
 	set_route(v);
 	cpu->host_global = ops->global(hw);
 	sweep(v);
 	v->in_hw = v->vm->arch->direct_items[cpu->reach];
 	v->in_hw_counters = 0;
-	put_counters(v, starts_alone(v) ? v->vm->counters : v->state.enabled);
+	put_counters(v, needed);
 	show_all(v);
-	if (v->state.status)
-		ops->status_set(hw, v->state.status);
-	if (v->state.interrupts)
-		ops->interrupts_set(hw, v->state.interrupts);
-	if (v->state.enabled)
-		ops->start(hw, v->state.enabled);
+	if (m.status)
+		ops->status_set(hw, m.status);
+	if (m.interrupts)
+		ops->interrupts_set(hw, m.interrupts);
+	if (m.enabled)
+		ops->start(hw, m.enabled);
 	open_view(v);
 	ops->set_global(hw, v->state.global);
 	v->quiet_looks = 0;
@@ -227,6 +280,15 @@ static void load(struct vpmu_vcpu *v)
 }
 
 /* ---- Save ---- */
+
+/* The hardware's (status) without the host's counters; shared, what freezes the guest is not in it. */
+static uint64_t own_status(const struct vpmu_vcpu *v, uint64_t status)
+{
+	status &= ~v->cpu->host_counters;
+	if (!is_shared(v))
+		return status;
+	return (status & v->vm->counters) | (v->state.status & ~v->vm->counters);
+}
 
 static void pull_scalars(struct vpmu_vcpu *v, uint32_t items)
 {
@@ -241,7 +303,7 @@ static void pull_scalars(struct vpmu_vcpu *v, uint32_t items)
 	if (items & VPMU_ITEM_INTERRUPTS)
 		v->state.interrupts = ops->interrupts(hw);
 	if (items & VPMU_ITEM_STATUS)
-		v->state.status = ops->status(hw);
+		v->state.status = own_status(v, ops->status(hw));
 	if (items & VPMU_ITEM_USER)
 		cpu->user = v->state.user = ops->user(hw);
 	if (items & VPMU_ITEM_POINTER)
@@ -254,18 +316,20 @@ static void silence(struct vpmu_vcpu *v)
 	const struct vpmu_hw_ops *ops = ops_of(v);
 	struct vpmu_cpu *cpu = v->cpu;
 	struct vpmu_hw *hw = cpu->hw;
+	struct masks m;
 
 	pull_scalars(v, v->in_hw & VPMU_ITEM_GLOBAL);
 	ops->set_global(hw, hw->caps.global_reset);
 	cpu->stopped = false;
 	pull_scalars(v, v->in_hw & ~(uint32_t)(VPMU_ITEM_GLOBAL | VPMU_ITEM_SELECTORS));
 	vpmu_vcpu_note(v);
-	if (v->state.enabled)
-		ops->stop(hw, v->state.enabled);
-	if (v->state.interrupts)
-		ops->interrupts_clear(hw, v->state.interrupts);
-	if (v->state.status)
-		ops->status_clear(hw, v->state.status);
+	m = masks_now(v);
+	if (m.enabled)
+		ops->stop(hw, m.enabled);
+	if (m.interrupts)
+		ops->interrupts_clear(hw, m.interrupts);
+	if (m.status)
+		ops->status_clear(hw, m.status);
 }
 
 static void save_selectors(struct vpmu_vcpu *v)
@@ -328,7 +392,7 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 	cpu->known_value |= v->in_hw_counters & ~changed;
 	v->vm->arch->clean(v->vm, &v->state);
 	unset_route(v);
-	ops_of(v)->boundary(cpu->hw, 0, cpu->hw->caps.counters);
+	ops_of(v)->boundary(cpu->hw, 0, vpmu_cpu_spare(cpu));
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
 	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
 	vpmu_cpu_set_pointer(cpu, 0);
@@ -371,6 +435,7 @@ static void push_counters(struct vpmu_vcpu *v, const struct vpmu_change *c)
 	uint64_t selectors = c->selectors & v->in_hw_counters & ~fresh;
 
 	v->may_differ |= c->selectors | c->values;
+	vpmu_host_yield(v->cpu, fresh);
 	put_counters(v, fresh);
 	while (values) {
 		unsigned int i = vpmu_mask_next(&values);
@@ -407,22 +472,22 @@ static void mediated_push(struct vpmu_vcpu *v, const struct vpmu_change *c)
 {
 	const struct vpmu_hw_ops *ops;
 	struct vpmu_hw *hw;
-	uint64_t stopped = c->enabled & ~v->state.enabled;
-	uint64_t started = v->state.enabled & ~c->enabled;
+	struct masks old, now;
 
 	if (!vpmu_vcpu_is_resident(v))
 		return;
 	ops = ops_of(v);
 	hw = v->cpu->hw;
+	old = masks_before(v, c);
+	now = masks_now(v);
 	vpmu_cpu_own(v->cpu, VPMU_OWNER_TRANSITION);
-	if (stopped)
-		ops->stop(hw, stopped);
+	if (old.enabled & ~now.enabled)
+		ops->stop(hw, old.enabled & ~now.enabled);
 	push_counters(v, c);
-	push_bits(hw, c->status, v->state.status, ops->status_clear, ops->status_set);
-	push_bits(hw, c->interrupts, v->state.interrupts, ops->interrupts_clear,
-		  ops->interrupts_set);
-	if (started)
-		ops->start(hw, started);
+	push_bits(hw, old.status, now.status, ops->status_clear, ops->status_set);
+	push_bits(hw, old.interrupts, now.interrupts, ops->interrupts_clear, ops->interrupts_set);
+	if (now.enabled & ~old.enabled)
+		ops->start(hw, now.enabled & ~old.enabled);
 	open_view(v);
 	if (c->global != v->state.global)
 		push_global(v);

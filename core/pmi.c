@@ -111,6 +111,23 @@ static enum vpmu_pmi edge_late(struct vpmu_vcpu *v)
 	return late(v);
 }
 
+/* The entry that the overflow used has masked itself. The host's does not stay so. */
+static void note_masking(struct vpmu_cpu *cpu)
+{
+	if (!cpu->hw->caps.self_masking)
+		return;
+	if (cpu->route == VPMU_CPU_ROUTE_GUEST)
+		cpu->route = VPMU_CPU_ROUTE_MASKED;
+	else if (cpu->route == VPMU_CPU_ROUTE_HOST)
+		cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
+}
+
+/* Do all ways to clear an overflow trap? */
+static bool sees_acks(const struct vpmu_vcpu *v)
+{
+	return v->watches_acks || v->cpu->reach == VPMU_REACH_NONE;
+}
+
 static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
 {
 	uint64_t fresh;
@@ -121,10 +138,9 @@ static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
 	v->vm->sw->pull(v, VPMU_ITEM_STATUS, 0);
 	v->reported &= v->state.status;
 	fresh = overflows(v) & ~v->reported;
-	if (!overflows(v) || (!fresh && v->watches_acks))
+	if (!overflows(v) || (!fresh && sees_acks(v)))
 		return edge_late(v);
-	if (v->cpu->hw->caps.self_masking && v->cpu->route == VPMU_CPU_ROUTE_GUEST)
-		v->cpu->route = VPMU_CPU_ROUTE_MASKED;
+	note_masking(v->cpu);
 	if (!fresh)
 		fresh = overflows(v);
 	several = fresh & (fresh - 1);
@@ -136,7 +152,7 @@ static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
 	return taken(v);
 }
 
-enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu)
+static enum vpmu_pmi guest_pmi(struct vpmu_cpu *cpu)
 {
 	struct vpmu_vcpu *v = cpu->loaded;
 
@@ -146,6 +162,20 @@ enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu)
 		return VPMU_PMI_LATE;
 	}
 	return is_edge(v) ? edge_pmi(v) : level_pmi(v);
+}
+
+enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu)
+{
+	enum vpmu_pmi guest = guest_pmi(cpu);
+
+	if (!vpmu_host_pmi(cpu))
+		return guest;
+	if (guest == VPMU_PMI_GUEST)
+		return VPMU_PMI_BOTH;
+	/* It explains the interrupt. */
+	if (cpu->loaded)
+		cpu->loaded->stats.pmi_late--;
+	return VPMU_PMI_HOST;
 }
 
 /* ---- To the guest ---- */
@@ -198,8 +228,12 @@ void vpmu_vcpu_mask_interrupt(struct vpmu_vcpu *v, bool masked)
 {
 	if (v->interrupt_masked == masked)
 		return;
-	/* What overflowed until now did so under the old value. */
-	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, 0);
+	/*
+	 * What overflowed until now did so under the old value. An entry that masks itself does so with a PMI:
+	 * what else overflowed came with it.
+	 */
+	if (!(masked && v->pmi_given))
+		vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, 0);
 	vpmu_vcpu_lose(v);
 	v->interrupt_masked = masked;
 }

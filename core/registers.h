@@ -16,6 +16,12 @@ static inline void vpmu_cpu_own(struct vpmu_cpu *cpu, enum vpmu_owner owner)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
+/* Counters that no host event has. */
+static inline uint64_t vpmu_cpu_spare(const struct vpmu_cpu *cpu)
+{
+	return cpu->hw->caps.counters & ~cpu->host_counters;
+}
+
 static inline void vpmu_cpu_set_user(struct vpmu_cpu *cpu, uint64_t value)
 {
 	if (cpu->user == value)

@@ -8,7 +8,7 @@ static const struct vpmu_switch *switch_of(const struct vpmu_vm_config *config)
 {
 	if (config->mode == VPMU_MODE_EMULATED)
 		return &vpmu_emulated_switch;
-	if (config->mode != VPMU_MODE_MEDIATED)
+	if (config->mode != VPMU_MODE_MEDIATED && config->mode != VPMU_MODE_PARTITIONED)
 		return NULL;
 	if (config->switch_kind == VPMU_SWITCH_LAZY)
 		return &vpmu_mediated_switch;
@@ -24,7 +24,7 @@ int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct 
 		return VPMU_ERR_PARAM;
 	if (config->policy && vpmu_policy_check(config->policy))
 		return VPMU_ERR_PARAM;
-	if (config->mode == VPMU_MODE_MEDIATED && counters & ~machine->caps.counters)
+	if (config->mode != VPMU_MODE_EMULATED && counters & ~machine->caps.counters)
 		return VPMU_ERR_UNSUPPORTED;
 
 	*vm = (struct vpmu_vm){
@@ -37,7 +37,7 @@ int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct 
 		.counters = counters,
 	};
 	atomic_init(&vm->policy, config->policy);
-	return 0;
+	return vpmu_host_claim_vm(vm) ? 0 : VPMU_ERR_BUSY;
 }
 
 int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *policy)
@@ -132,6 +132,8 @@ static enum vpmu_reach_reason reason_of(const struct vpmu_vcpu *v)
 	const struct vpmu_vm *vm = v->vm;
 	const struct vpmu_hw_caps *caps = &v->cpu->hw->caps;
 
+	if (vm->mode == VPMU_MODE_PARTITIONED || v->cpu->events)
+		return VPMU_REACH_SHARED;
 	if (!vm->arch->shape_is(vm, caps))
 		return VPMU_REACH_SHAPE;
 	if (caps->fine_traps)
@@ -144,6 +146,11 @@ static enum vpmu_reach_reason reason_of(const struct vpmu_vcpu *v)
 	    !vpmu_policy_is_open(vm->created_policy))
 		return VPMU_REACH_POLICY;
 	return VPMU_REACH_OPEN;
+}
+
+void vpmu_vcpu_judge_reach(struct vpmu_vcpu *v)
+{
+	v->reason = reason_of(v);
 }
 
 enum vpmu_reach_reason vpmu_vcpu_reach_reason(const struct vpmu_vcpu *v)
@@ -165,7 +172,7 @@ static void close_view(struct vpmu_vcpu *v)
 
 static int load_error(const struct vpmu_vcpu *v, const struct vpmu_cpu *cpu)
 {
-	bool mediated = v->vm->mode == VPMU_MODE_MEDIATED;
+	bool mediated = v->vm->mode != VPMU_MODE_EMULATED;
 
 	if (v->loaded || (cpu && cpu->loaded) || (!mediated && !v->emulated))
 		return VPMU_ERR_STATE;
@@ -191,6 +198,7 @@ static void load_cpu(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
 	hw->ops->reach(hw, VPMU_REACH_NONE);
 	cpu->reach = VPMU_REACH_NONE;
 	close_view(v);
+	vpmu_host_schedule(cpu);
 	v->stats.switch_accesses += hw->accesses - accesses;
 }
 
@@ -320,6 +328,7 @@ static void put_cpu(struct vpmu_vcpu *v)
 	vpmu_cpu_set_pointer(cpu, cpu->host_pointer);
 	vpmu_cpu_own(cpu, VPMU_OWNER_HOST);
 	cpu->loaded = NULL;
+	vpmu_host_schedule(cpu);
 	atomic_store(&cpu->occupied, false);
 	v->cpu = NULL;
 	v->stats.switch_accesses += cpu->hw->accesses - accesses;

@@ -406,7 +406,7 @@ int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 		return model->id > UINT16_MAX ? VPMU_ERR_PARAM : VPMU_ERR_SIZE;
 	if (!arm_takes(config->policy))
 		return VPMU_ERR_PARAM;
-	if (config->mode == VPMU_MODE_MEDIATED && machine->caps.version < model->version)
+	if (config->mode != VPMU_MODE_EMULATED && machine->caps.version < model->version)
 		return VPMU_ERR_UNSUPPORTED;
 	error = vpmu_vm_init(vm, machine, &arm_arch, model,
 			     (VPMU_BIT(model->counters) - 1) | CYCLE_BIT, config);

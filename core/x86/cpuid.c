@@ -124,7 +124,8 @@ uint64_t vpmu_x86_debugctl(const struct vpmu_vcpu *v, uint64_t host)
 	 * Only where all counters are the guest's may it freeze them (RULES B), and as its version does: this
 	 * hardware sets CTR_Frz (SDM 20.2.4.1), which a guest of version 2 or 3 could never clear.
 	 */
-	if (vpmu_vcpu_is_resident(v) && vpmu_x86_model(v->vm)->version >= 4)
+	if (vpmu_vcpu_is_resident(v) && v->reason != VPMU_REACH_SHARED &&
+	    vpmu_x86_model(v->vm)->version >= 4)
 		own |= DEBUGCTL_FREEZE_PERFMON;
 	return (v->state.debug & own) | (host & DEBUGCTL_FREEZE_SMM);
 }

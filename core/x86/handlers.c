@@ -118,17 +118,17 @@ bool vpmu_x86_faults_global(const struct x86_access *a, uint64_t value)
 
 bool vpmu_x86_faults_status(const struct x86_access *a, uint64_t value)
 {
-	return value & ~vpmu_x86_status_mask(a->model);
+	return value & ~vpmu_x86_status_mask(a->v->vm);
 }
 
 bool vpmu_x86_faults_reset(const struct x86_access *a, uint64_t value)
 {
-	return value & ~(vpmu_x86_status_mask(a->model) | RESET_ALSO);
+	return value & ~(vpmu_x86_status_mask(a->v->vm) | RESET_ALSO);
 }
 
 bool vpmu_x86_faults_debug(const struct x86_access *a, uint64_t value)
 {
-	return value & ~vpmu_x86_debug_mask(a->model);
+	return value & ~vpmu_x86_debug_mask(a->v->vm);
 }
 
 bool vpmu_x86_refuses_capabilities(const struct x86_access *a, uint64_t value)
@@ -178,7 +178,7 @@ void vpmu_x86_write_global(struct x86_access *a, uint64_t value)
 
 void vpmu_x86_write_status(struct x86_access *a, uint64_t value)
 {
-	a->v->state.status = value & vpmu_x86_status_mask(a->model);
+	a->v->state.status = value & vpmu_x86_status_mask(a->v->vm);
 }
 
 void vpmu_x86_write_reset(struct x86_access *a, uint64_t value)
@@ -188,7 +188,7 @@ void vpmu_x86_write_reset(struct x86_access *a, uint64_t value)
 
 void vpmu_x86_write_status_set(struct x86_access *a, uint64_t value)
 {
-	a->v->state.status |= value & vpmu_x86_status_mask(a->model);
+	a->v->state.status |= value & vpmu_x86_status_mask(a->v->vm);
 }
 
 void vpmu_x86_write_debug(struct x86_access *a, uint64_t value)

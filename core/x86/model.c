@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The x86 guest as core sees it: masks by model, what counts, and what may be in the hardware. */
+#include <vpmu/host.h>
+
 #include "x86.h"
 
 const struct vpmu_x86_model *vpmu_x86_model(const struct vpmu_vm *vm)
@@ -48,16 +50,26 @@ uint64_t vpmu_x86_selector_mask(const struct vpmu_x86_model *m, unsigned int i)
 	return (SEL_LOW & ~(SEL_ANY | SEL_PIN)) | SEL_AMD_EVENT_HIGH;
 }
 
-uint64_t vpmu_x86_status_mask(const struct vpmu_x86_model *m)
+/* What freezes all counters would freeze the host's: never in a partition (RULES B). */
+static bool can_freeze(const struct vpmu_vm *vm)
 {
-	if (!vpmu_x86_has_global(m))
-		return 0;
-	return vpmu_x86_counters(m) | (is_intel(m) && m->version >= 4 ? STATUS_CTR_FRZ : 0);
+	return is_intel(vpmu_x86_model(vm)) && vm->mode != VPMU_MODE_PARTITIONED;
 }
 
-uint64_t vpmu_x86_debug_mask(const struct vpmu_x86_model *m)
+uint64_t vpmu_x86_status_mask(const struct vpmu_vm *vm)
 {
-	return m->debug_bits | (is_intel(m) && m->version >= 2 ? DEBUGCTL_FREEZE_PERFMON : 0);
+	const struct vpmu_x86_model *m = vpmu_x86_model(vm);
+
+	if (!vpmu_x86_has_global(m))
+		return 0;
+	return vpmu_x86_counters(m) | (can_freeze(vm) && m->version >= 4 ? STATUS_CTR_FRZ : 0);
+}
+
+uint64_t vpmu_x86_debug_mask(const struct vpmu_vm *vm)
+{
+	const struct vpmu_x86_model *m = vpmu_x86_model(vm);
+
+	return m->debug_bits | (can_freeze(vm) && m->version >= 2 ? DEBUGCTL_FREEZE_PERFMON : 0);
 }
 
 uint64_t vpmu_x86_capabilities(const struct vpmu_x86_model *m)
@@ -156,7 +168,7 @@ static uint64_t x86_add(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned
 	s->value[i] = (s->value[i] + n) & mask;
 	if (n <= left)
 		return VPMU_BIT(i);
-	s->status |= VPMU_BIT(i) & vpmu_x86_status_mask(m);
+	s->status |= VPMU_BIT(i) & vpmu_x86_status_mask(vm);
 	s->pending |= VPMU_BIT(i) & s->interrupts;
 	return VPMU_BIT(i);
 }
@@ -256,7 +268,7 @@ static void x86_clean(const struct vpmu_vm *vm, struct vpmu_state *s)
 
 		s->value[i] &= vpmu_x86_value_mask(m, i);
 	}
-	s->status &= vpmu_x86_status_mask(m);
+	s->status &= vpmu_x86_status_mask(vm);
 	s->global &= vm->counters;
 }
 
@@ -290,11 +302,11 @@ static bool x86_valid(const struct vpmu_vm *vm, const struct vpmu_state *s)
 	}
 	if (!masks_are_valid(s) || s->user || s->pointer)
 		return false;
-	if (s->status & ~vpmu_x86_status_mask(m) || s->pending & ~vm->counters)
+	if (s->status & ~vpmu_x86_status_mask(vm) || s->pending & ~vm->counters)
 		return false;
 	if (!vpmu_x86_has_global(m) && s->global != vm->counters)
 		return false;
-	return !(s->global & ~vm->counters) && !(s->debug & ~vpmu_x86_debug_mask(m));
+	return !(s->global & ~vm->counters) && !(s->debug & ~vpmu_x86_debug_mask(vm));
 }
 
 /* General-purpose counters start globally enabled, for software that does not know GLOBAL_CTRL (M18). */
@@ -422,8 +434,10 @@ int vpmu_x86_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 	if (error)
 		return error;
 	/* Without a counter there is nothing to switch. */
-	if (config->mode == VPMU_MODE_MEDIATED && made.counters && !x86_fits(&made, &machine->caps))
+	if (config->mode != VPMU_MODE_EMULATED && made.counters && !x86_fits(&made, &machine->caps)) {
+		vpmu_vm_end(&made);
 		return VPMU_ERR_UNSUPPORTED;
+	}
 	made.advertised[0] = missing(&made);
 	*vm = made;
 	return 0;

@@ -100,8 +100,8 @@ uint64_t vpmu_x86_counters(const struct vpmu_x86_model *m);
 uint64_t vpmu_x86_value_mask(const struct vpmu_x86_model *m, unsigned int i);
 /* Bits that selector (i) may have. */
 uint64_t vpmu_x86_selector_mask(const struct vpmu_x86_model *m, unsigned int i);
-uint64_t vpmu_x86_status_mask(const struct vpmu_x86_model *m);
-uint64_t vpmu_x86_debug_mask(const struct vpmu_x86_model *m);
+uint64_t vpmu_x86_status_mask(const struct vpmu_vm *vm);
+uint64_t vpmu_x86_debug_mask(const struct vpmu_vm *vm);
 uint64_t vpmu_x86_capabilities(const struct vpmu_x86_model *m);
 void vpmu_x86_set_selector(struct vpmu_state *s, unsigned int i, uint64_t selector);
 

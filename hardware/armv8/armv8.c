@@ -36,6 +36,9 @@
 #define HDFGR_CONTROL (HDFG_PMEVTYPER | HDFG_PMCCFILTR | HDFGR_PMMIR | HDFGR_PMCEID)
 #define HDFGW_CONTROL (HDFG_PMEVTYPER | HDFG_PMCCFILTR)
 
+#define EVTYPER_P BIT(31)
+#define EVTYPER_U BIT(30)
+#define EVTYPER_NSH BIT(27)
 #define PMCR_E BIT(0)
 #define PMCR_WRITE_ONLY (BIT(1) | BIT(2)) /* P, C */
 #define PMCR_READ_ONLY 0xFFFFF800u        /* N, IDCODE, IMP */
@@ -170,8 +173,21 @@ static void armv8_interrupts_set(struct vpmu_hw *hw, uint64_t mask)
 
 /* ---- Global control, user access, pointer ---- */
 
+static bool has_events(const struct vpmu_armv8 *pmu)
+{
+	return pmu->inside | pmu->outside;
+}
+
+/* E is shared: it stays set while host events live. */
+static uint64_t for_events(const struct vpmu_armv8 *pmu, uint64_t value)
+{
+	return has_events(pmu) ? value | PMCR_E : value;
+}
+
 static uint64_t armv8_global(struct vpmu_hw *hw)
 {
+	if (has_events(armv8_of(hw)))
+		return armv8_of(hw)->global;
 	hw->accesses++;
 	return read_sysreg("pmcr_el0") & ~(PMCR_WRITE_ONLY | PMCR_READ_ONLY);
 }
@@ -179,7 +195,9 @@ static uint64_t armv8_global(struct vpmu_hw *hw)
 static void armv8_set_global(struct vpmu_hw *hw, uint64_t value)
 {
 	hw->accesses++;
-	write_sysreg("pmcr_el0", value & ~PMCR_WRITE_ONLY);
+	armv8_of(hw)->global = value & ~PMCR_WRITE_ONLY;
+	value = for_events(armv8_of(hw), armv8_of(hw)->global);
+	write_sysreg("pmcr_el0", value);
 	isb();
 	/*
 	 * QEMU (7.2 to 10.0 at least) does not recompute the interrupt line when PMCR is written: an
@@ -226,13 +244,61 @@ static void set_mdcr(struct vpmu_armv8 *pmu, uint64_t traps)
 	write_sysreg("mdcr_el2", pmu->mdcr);
 }
 
+/*
+ * HPMN = N: nothing is outside range 1, so HPMD would stop the host's counters too. Then the guest's, whose
+ * selectors all trap, are held by NSH=0 alone.
+ */
+static void set_boundary(struct vpmu_armv8 *pmu)
+{
+	pmu->boundary = pmu->guest ? pmu->stop_bits : 0;
+	if (pmu->outside)
+		pmu->boundary &= ~MDCR_HPMD;
+	set_mdcr(pmu, pmu->mdcr & (MDCR_TPM | MDCR_TPMCR));
+}
+
 static void armv8_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
 {
-	struct vpmu_armv8 *pmu = armv8_of(hw);
+	(void)host;
+	armv8_of(hw)->guest = guest;
+	set_boundary(armv8_of(hw));
+}
 
-	(void)host; /* HPMN = N: nothing outside range 1 */
-	pmu->boundary = guest ? pmu->stop_bits : 0;
-	set_mdcr(pmu, pmu->mdcr & (MDCR_TPM | MDCR_TPMCR));
+/* ---- Host events: EL2 is the host, EL1 and EL0 are guests ---- */
+
+static void armv8_host(struct vpmu_hw *hw, uint64_t inside, uint64_t outside)
+{
+	struct vpmu_armv8 *pmu = armv8_of(hw);
+	bool had = has_events(pmu);
+
+	if (!had)
+		pmu->global = armv8_global(hw);
+	pmu->inside = inside;
+	pmu->outside = outside;
+	if (had != has_events(pmu))
+		armv8_set_global(hw, pmu->global);
+	set_boundary(pmu);
+}
+
+static void armv8_host_select(struct vpmu_hw *hw, unsigned int i, uint64_t event, unsigned int flags)
+{
+	uint64_t selector = event;
+
+	if (!(flags & VPMU_HOST_INSIDE) || !(flags & VPMU_HOST_KERNEL))
+		selector |= EVTYPER_P;
+	if (!(flags & VPMU_HOST_INSIDE) || !(flags & VPMU_HOST_USER))
+		selector |= EVTYPER_U;
+	if (flags & VPMU_HOST_OUTSIDE)
+		selector |= EVTYPER_NSH;
+	armv8_select(hw, i, selector);
+}
+
+static uint64_t armv8_time(struct vpmu_hw *hw)
+{
+	uint64_t ticks = read_sysreg("cntpct_el0");
+	uint64_t frequency = read_sysreg("cntfrq_el0");
+
+	(void)hw;
+	return ticks / frequency * 1000000000u + ticks % frequency * 1000000000u / frequency;
 }
 
 static void armv8_reach(struct vpmu_hw *hw, enum vpmu_reach reach)
@@ -271,6 +337,9 @@ static const struct vpmu_hw_ops armv8_ops = {
 	.set_pointer = armv8_set_pointer,
 	.boundary = armv8_boundary,
 	.reach = armv8_reach,
+	.host_select = armv8_host_select,
+	.host = armv8_host,
+	.time = armv8_time,
 };
 
 /* ---- Set-up ---- */
@@ -311,6 +380,9 @@ int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base)
 		.global_reset = PMCR_LC,
 		.boundary = pmuver >= VPMU_ARM_V3P5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
 		.fine_traps = has_fine_traps(),
+		.host_counters = BIT(pmu->counters) - 1,
+		.host_width = 32,
+		.shared_enable = 1,
 		.status_set = 1,
 		.exact_writes = 1,
 		.multithreaded = read_sysreg("mpidr_el1") >> 24 & 1,

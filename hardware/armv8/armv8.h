@@ -21,6 +21,10 @@ struct vpmu_armv8 {
 	uint64_t mdcr;           /* as last written */
 	uint64_t boundary;       /* MDCR_EL2 bits that stop counters at EL2 */
 	uint64_t stop_bits;      /* those that this PMU version has */
+	uint64_t guest;          /* counters that boundary() gave to a guest */
+	uint64_t inside;         /* of host events: counters that count in guests, and outside */
+	uint64_t outside;
+	uint64_t global;         /* what set_global() was last given, while there are host events */
 	uint32_t counters;       /* PMCR.N: event counters */
 	uint32_t resync;         /* an overflow status was written since PMCR */
 };

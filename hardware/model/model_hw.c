@@ -162,8 +162,16 @@ static void op_interrupts_set(struct vpmu_hw *hw, uint64_t mask)
 	msr(hw, MODEL_PMINTENSET, mask);
 }
 
+/* PMCR_EL0.E is shared: it stays set while host events live. */
+static uint64_t for_events(const struct model_hw *mhw, uint64_t value)
+{
+	return mhw->inside | mhw->outside ? value | MODEL_PMCR_E : value;
+}
+
 static uint64_t op_global(struct vpmu_hw *hw)
 {
+	if (of(hw)->inside | of(hw)->outside)
+		return of(hw)->global;
 	/* RW bits only: P and C read as 0, and [31:11] is identification. */
 	return mrs(hw, MODEL_PMCR) & 0x7FF;
 }
@@ -173,7 +181,8 @@ static void op_set_global(struct vpmu_hw *hw, uint64_t value)
 	/* P written at EL2 zeroes the counters of every owner (arm.md 3.3). */
 	if (value & (MODEL_PMCR_P | MODEL_PMCR_C))
 		violation(of(hw), "PMCR_EL0.P or C written at EL2");
-	msr(hw, MODEL_PMCR, value);
+	of(hw)->global = value;
+	msr(hw, MODEL_PMCR, for_events(of(hw), value));
 }
 
 static uint64_t op_user(struct vpmu_hw *hw)
@@ -213,18 +222,62 @@ static void mdcr(struct model_hw *mhw, uint64_t clear, uint64_t set)
  * Range 1 stops at EL2 by HPMD (from p1) and HCCD (p5). Neither has a counterpart that stops it
  * outside EL2: "only outside" is the caller's business, by enables.
  */
-static void op_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
+static void set_boundary(struct model_hw *mhw)
 {
 	uint64_t set = 0;
 
+	/* What else is in range 1 and the host's could not count at EL2. NSH=0 stops the guest's. */
+	if (mhw->guest & ~BIT(CYCLE) && !mhw->outside)
+		set |= MODEL_MDCR_HPMD;
+	if (mhw->guest & BIT(CYCLE))
+		set |= MODEL_MDCR_HCCD;
+	mdcr(mhw, MODEL_MDCR_HPMD | MODEL_MDCR_HCCD, set);
+}
+
+static void op_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
+{
 	check_mask(hw, guest | host);
 	if (guest & host)
 		violation(of(hw), "a counter on both sides of the boundary");
-	if (guest & ~BIT(CYCLE))
-		set |= MODEL_MDCR_HPMD;
-	if (guest & BIT(CYCLE))
-		set |= MODEL_MDCR_HCCD;
-	mdcr(of(hw), MODEL_MDCR_HPMD | MODEL_MDCR_HCCD, set);
+	of(hw)->guest = guest;
+	set_boundary(of(hw));
+}
+
+/* ---- Host events ---- */
+
+static void op_host(struct vpmu_hw *hw, uint64_t inside, uint64_t outside)
+{
+	struct model_hw *mhw = of(hw);
+	uint64_t before;
+
+	check_mask(hw, inside | outside);
+	if (!(mhw->inside | mhw->outside))
+		mhw->global = op_global(hw);
+	before = for_events(mhw, mhw->global);
+	mhw->inside = inside;
+	mhw->outside = outside;
+	if (for_events(mhw, mhw->global) != before)
+		msr(hw, MODEL_PMCR, for_events(mhw, mhw->global));
+	set_boundary(mhw);
+}
+
+/* EL1 and EL0 are guests, EL2 is the host. */
+static void op_host_select(struct vpmu_hw *hw, unsigned int i, uint64_t event, unsigned int flags)
+{
+	uint64_t selector = event;
+
+	if (!(flags & VPMU_HOST_INSIDE) || !(flags & VPMU_HOST_KERNEL))
+		selector |= MODEL_FILTER_P;
+	if (!(flags & VPMU_HOST_INSIDE) || !(flags & VPMU_HOST_USER))
+		selector |= MODEL_FILTER_U;
+	if (flags & VPMU_HOST_OUTSIDE)
+		selector |= MODEL_FILTER_NSH;
+	op_select(hw, i, selector);
+}
+
+static uint64_t op_time(struct vpmu_hw *hw)
+{
+	return of(hw)->time;
 }
 
 static void fine_traps(struct model_hw *mhw, enum vpmu_reach reach)
@@ -281,6 +334,9 @@ static const struct vpmu_hw_ops model_ops = {
 	.boundary = op_boundary,
 	.reach = op_reach,
 	.route = NULL,
+	.host_select = op_host_select,
+	.host = op_host,
+	.time = op_time,
 };
 
 void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
@@ -301,6 +357,9 @@ void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
 				.global_reset = MODEL_PMCR_LC,
 				.boundary = p5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
 				.fine_traps = config->fgt,
+				.host_counters = counters & ~BIT(CYCLE),
+				.host_width = 32,
+				.shared_enable = 1,
 				.status_set = 1,
 				.exact_writes = 1,
 				.version = (uint8_t)config->version,

@@ -39,6 +39,11 @@ struct model_hw {
 	size_t trace_count;
 	uint64_t violations;
 	const char *violation;       /* the first one */
+	uint64_t guest;              /* counters that boundary() gave to a guest */
+	uint64_t inside;             /* of host events: counters that count in guests, and outside */
+	uint64_t outside;
+	uint64_t global;             /* what set_global() was last given, while there are host events */
+	uint64_t time;               /* nanoseconds, passed on by the test */
 };
 
 /*

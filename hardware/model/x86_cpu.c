@@ -97,13 +97,15 @@ static void check_change(struct x86_cpu *cpu, unsigned int i, uint64_t old, uint
 {
 	if (value != old && value & enables && counts(cpu, i))
 		violation(cpu, "a selector written while its counter counts");
-	set_enabled(cpu, i, value & enables);
+	set_enabled(cpu, i, value & enables && !(cpu->host_owned >> i & 1));
 }
 
 static void check_selector(struct x86_cpu *cpu, unsigned int i, uint64_t value)
 {
 	check_change(cpu, i, cpu->pmu.selector[i], value, X86_SEL_EN);
 	if (cpu->pmu.config.vendor != X86_PMU_AMD || !(value & X86_SEL_EN))
+		return;
+	if (cpu->host_owned >> i & 1)
 		return;
 	if (!(value & X86_SEL_GUEST_ONLY) || value & X86_SEL_HOST_ONLY)
 		violation(cpu, "an enabled selector that is not for guests only");
@@ -186,8 +188,11 @@ static void port_set_lvtpc(void *context, uint32_t value)
 {
 	struct x86_cpu *cpu = context;
 
+	bool leaves = (value & 0xFF) != X86_CPU_VECTOR &&
+		      (cpu->pmu.lvtpc & 0xFF) == X86_CPU_VECTOR;
+
 	before(cpu);
-	if ((value & 0xFF) != X86_CPU_VECTOR && cpu->guest_enabled)
+	if (leaves && cpu->guest_enabled)
 		violation(cpu, "a guest's selector enabled while the host has the PMU");
 	x86_pmu_set_lvtpc(&cpu->pmu, value);
 	after(cpu, X86_CPU_LVTPC, 0, value);
@@ -225,12 +230,20 @@ static void port_switch_global(void *context, bool on, uint64_t host)
 	after(cpu, X86_CPU_SWITCH_GLOBAL, on, host);
 }
 
+static uint64_t port_time(void *context)
+{
+	const struct x86_cpu *cpu = context;
+
+	return cpu->time;
+}
+
 #define PORT_BASE \
 	.size = sizeof(struct vpmu_x86_port), \
 	.rdmsr = port_rdmsr, \
 	.wrmsr = port_wrmsr, \
 	.rdpmc = port_rdpmc, \
-	.set_lvtpc = port_set_lvtpc
+	.set_lvtpc = port_set_lvtpc, \
+	.time = port_time
 
 static const struct vpmu_x86_port port = { PORT_BASE };
 

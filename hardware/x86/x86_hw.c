@@ -22,7 +22,12 @@
 #define MSR_PERF_CTL 0xC0010200u
 #define MSR_PERF_CTR 0xC0010201u
 
+#define SELECTOR_USR BIT(16)
+#define SELECTOR_OS BIT(17)
 #define SELECTOR_INT BIT(20)
+#define SELECTOR_EN BIT(22)
+#define SELECTOR_GUEST_ONLY BIT(40)
+#define SELECTOR_HOST_ONLY BIT(41)
 #define GROUP_PMI BIT(3)
 #define GROUP 0xFu
 #define STATUS_CTR_FRZ BIT(59)
@@ -289,52 +294,152 @@ static void op_interrupts_change(struct vpmu_hw *hw, uint64_t mask)
 	(void)mask;
 }
 
+/* ---- GLOBAL_CTRL: the guest's, the host's, and what host events need in both ---- */
+
+static uint64_t events(const struct vpmu_x86_hw *x86)
+{
+	return x86->inside | x86->beyond;
+}
+
+/* (value), but for the counters of host events, of which (on) count. */
+static uint64_t with_events(const struct vpmu_x86_hw *x86, uint64_t value, uint64_t on)
+{
+	return (value & ~events(x86)) | on;
+}
+
+/* The host's own bits of (value), those that host events cover as they were before. */
+static uint64_t own_bits(const struct vpmu_x86_hw *x86, uint64_t value)
+{
+	return (value & ~events(x86)) | (x86->host_global & events(x86));
+}
+
 static uint64_t op_global(struct vpmu_hw *hw)
 {
 	struct vpmu_x86_hw *x86 = of(hw);
 
 	if (is_amd(x86))
-		return has_global(x86) ? rdmsr(x86, MSR_AMD_GLOBAL_CTL) : 0;
-	return x86->port->guest_global ? x86->port->guest_global(x86->context) : 0;
+		return has_global(x86) ? rdmsr(x86, MSR_AMD_GLOBAL_CTL) & ~events(x86) : 0;
+	if (!x86->port->guest_global)
+		return 0;
+	return x86->port->guest_global(x86->context) & ~events(x86);
 }
 
+/* AMD's host events are on the right side of the boundary by their selectors. */
 static void op_set_global(struct vpmu_hw *hw, uint64_t value)
 {
 	struct vpmu_x86_hw *x86 = of(hw);
 
+	x86->guest = value & hw->caps.counters;
 	if (!is_amd(x86)) {
 		if (x86->port->set_guest_global)
-			x86->port->set_guest_global(x86->context, value & hw->caps.counters);
+			x86->port->set_guest_global(x86->context,
+						    with_events(x86, x86->guest, x86->inside));
 	} else if (has_global(x86)) {
-		wrmsr(x86, MSR_AMD_GLOBAL_CTL, value);
+		wrmsr(x86, MSR_AMD_GLOBAL_CTL, with_events(x86, value, events(x86)));
 	}
 }
 
-/* While a guest owns counters, GLOBAL_CTRL outside it has what the host still counts: (host). */
-static void hold_host_global(struct vpmu_x86_hw *x86, uint64_t host)
+/* The register outside guests. */
+static void put_outside(struct vpmu_x86_hw *x86, uint64_t value)
 {
-	uint64_t left;
-
-	if (!x86->holds_host_global) {
-		x86->host_global = rdmsr(x86, MSR_GLOBAL_CTRL);
-		x86->outside = x86->host_global;
-		x86->holds_host_global = true;
-	}
-	left = x86->host_global & host;
-	if (left != x86->outside)
-		wrmsr(x86, MSR_GLOBAL_CTRL, left);
-	x86->outside = left;
-	x86->port->switch_global(x86->context, true, left);
+	if (value != x86->outside)
+		wrmsr(x86, MSR_GLOBAL_CTRL, value);
+	x86->outside = value;
 }
 
-static void bring_back_host_global(struct vpmu_x86_hw *x86)
+static void look_at_host_global(struct vpmu_x86_hw *x86)
 {
-	if (!x86->holds_host_global)
+	x86->outside = rdmsr(x86, MSR_GLOBAL_CTRL);
+	x86->host_global = own_bits(x86, x86->outside);
+}
+
+/*
+ * While a guest owns counters, GLOBAL_CTRL outside it has what the host still counts. Without one others may
+ * run: host events do not count on the wrong side of them either.
+ */
+static void put_globals(struct vpmu_x86_hw *x86, bool events_changed)
+{
+	uint64_t host = x86->has_guest ? x86->host_global & x86->host : x86->host_global;
+	uint64_t guest = x86->has_guest ? x86->guest : x86->host_global;
+	bool on = x86->has_guest || events(x86);
+
+	if (!on)
+		x86->port->switch_global(x86->context, false, 0);
+	put_outside(x86, with_events(x86, host, x86->beyond));
+	if (!on)
 		return;
-	x86->holds_host_global = false;
-	x86->port->switch_global(x86->context, false, 0);
-	if (x86->host_global != x86->outside)
-		wrmsr(x86, MSR_GLOBAL_CTRL, x86->host_global);
+	if (events(x86) || events_changed)
+		x86->port->set_guest_global(x86->context, with_events(x86, guest, x86->inside));
+	x86->port->switch_global(x86->context, true, x86->outside);
+}
+
+static void intel_boundary(struct vpmu_x86_hw *x86, bool guest)
+{
+	bool had = x86->has_guest;
+
+	if (!guest && !had)
+		return;
+	if (guest && !had)
+		look_at_host_global(x86);
+	x86->has_guest = guest;
+	put_globals(x86, false);
+}
+
+static void intel_host(struct vpmu_x86_hw *x86, uint64_t inside, uint64_t outside)
+{
+	if (!x86->has_guest)
+		look_at_host_global(x86);
+	x86->inside = inside;
+	x86->beyond = outside;
+	put_globals(x86, true);
+}
+
+static void amd_host(struct vpmu_x86_hw *x86, uint64_t inside, uint64_t outside)
+{
+	uint64_t old = rdmsr(x86, MSR_AMD_GLOBAL_CTL);
+	uint64_t value;
+
+	if (!x86->has_guest)
+		x86->host_global = own_bits(x86, old);
+	x86->inside = inside;
+	x86->beyond = outside;
+	value = with_events(x86, x86->has_guest ? x86->guest : x86->host_global, events(x86));
+	if (value != old)
+		wrmsr(x86, MSR_AMD_GLOBAL_CTL, value);
+}
+
+static void op_host(struct vpmu_hw *hw, uint64_t inside, uint64_t outside)
+{
+	struct vpmu_x86_hw *x86 = of(hw);
+
+	if (x86->inside == inside && x86->beyond == outside)
+		return;
+	if (is_amd(x86))
+		amd_host(x86, inside, outside);
+	else
+		intel_host(x86, inside, outside);
+}
+
+static void op_host_select(struct vpmu_hw *hw, unsigned int i, uint64_t event, unsigned int flags)
+{
+	struct vpmu_x86_hw *x86 = of(hw);
+	uint64_t selector = event | SELECTOR_EN;
+
+	selector |= flags & VPMU_HOST_USER ? SELECTOR_USR : 0;
+	selector |= flags & VPMU_HOST_KERNEL ? SELECTOR_OS : 0;
+	selector |= flags & VPMU_HOST_INTERRUPT ? SELECTOR_INT : 0;
+	if (is_amd(x86) && !(flags & VPMU_HOST_OUTSIDE))
+		selector |= SELECTOR_GUEST_ONLY;
+	if (is_amd(x86) && !(flags & VPMU_HOST_INSIDE))
+		selector |= SELECTOR_HOST_ONLY;
+	op_select(hw, i, selector);
+}
+
+static uint64_t op_time(struct vpmu_hw *hw)
+{
+	struct vpmu_x86_hw *x86 = of(hw);
+
+	return x86->port->time ? x86->port->time(x86->context) : 0;
 }
 
 /* The host's PMU driver does not tell us what it writes. What to write for a guest stays known. */
@@ -350,12 +455,10 @@ static void op_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
 
 	x86->host = host;
 	forget(x86, host);
-	if (hw->caps.boundary != VPMU_BOUNDARY_ATOMIC)
-		return;
-	if (guest)
-		hold_host_global(x86, host);
+	if (hw->caps.boundary == VPMU_BOUNDARY_ATOMIC)
+		intel_boundary(x86, guest);
 	else
-		bring_back_host_global(x86);
+		x86->has_guest = guest;
 }
 
 /* The embedder's intercepts follow vpmu_x86_intercepts(). */
@@ -396,6 +499,9 @@ static const struct vpmu_hw_ops x86_ops = {
 	.boundary = op_boundary,
 	.reach = op_reach,
 	.route = op_route,
+	.host_select = op_host_select,
+	.host = op_host,
+	.time = op_time,
 };
 
 /* ---- What the machine can do ---- */
@@ -469,6 +575,8 @@ static void describe(struct vpmu_x86_hw *x86)
 		.global_enable = has_global(x86) ? counters : 0,
 		.boundary = (uint8_t)boundary_of(x86),
 		.fine_traps = 1,
+		.host_counters = boundary_of(x86) == VPMU_BOUNDARY_NONE ? 0 : BIT(pmu->gp) - 1,
+		.host_width = pmu->gp_width,
 		.status_set = pmu->version >= (amd ? 2 : 4),
 		.exact_writes = amd || pmu->full_width_writes,
 		.self_masking = !amd,

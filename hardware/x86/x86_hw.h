@@ -48,6 +48,8 @@ struct vpmu_x86_port {
 	uint64_t (*guest_global)(void *context);
 	void (*set_guest_global)(void *context, uint64_t value);
 	void (*switch_global)(void *context, bool on, uint64_t host);
+	/* Nanoseconds, monotonic, for the times of host events. NULL: they have none. */
+	uint64_t (*time)(void *context);
 };
 
 struct vpmu_x86_hw {
@@ -56,10 +58,13 @@ struct vpmu_x86_hw {
 	void *context;
 	struct vpmu_x86_model pmu;   /* of the CPU */
 	uint8_t vector;
-	bool holds_host_global;      /* Intel: the host's GLOBAL_CTRL is aside */
-	uint64_t host_global;
-	uint64_t outside;            /* what GLOBAL_CTRL has meanwhile */
+	uint64_t host_global;        /* the host's own, last known */
+	uint64_t outside;            /* Intel: what GLOBAL_CTRL has outside guests meanwhile */
 	uint64_t host;               /* counters that boundary() gave to the host */
+	bool has_guest;              /* boundary() gave counters to one */
+	uint64_t guest;              /* what set_global() was last given for it */
+	uint64_t inside;             /* of host events: counters that count in guests, and outside */
+	uint64_t beyond;
 	uint64_t known;              /* counters whose `written` is what the register holds */
 	uint64_t selected;           /* counters that select() was called for */
 	uint64_t started;

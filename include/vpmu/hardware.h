@@ -75,6 +75,10 @@ struct vpmu_hw_caps {
 	uint8_t  fine_traps;         /* 1: VPMU_REACH_CONTROL and _COUNTERS exist; 0: only NONE and ALL */
 	/* Selectors can count other hardware threads (Arm PMEVTYPER.MT): never VPMU_REACH_ALL. */
 	uint8_t  multithreaded;
+	uint64_t host_counters;      /* counters that host events can use (vpmu/host.h), if there is host() */
+	uint8_t  host_width;         /* their bits that are counted */
+	/* 1: one enable for all counters in the global control word (Arm PMCR.E), 0: one each. */
+	uint8_t  shared_enable;
 	uint8_t  status_set;         /* 1: status_set works (x86: not before Intel v4, AMD PerfMonV2) */
 	uint8_t  exact_writes;       /* 1: write takes all bits (Intel: FW_WRITES) */
 	uint8_t  self_masking;       /* 1: the interrupt's route masks itself when it fires (Intel) */
@@ -150,6 +154,31 @@ struct vpmu_hw_ops {
 	 * line is attributed by status alone (Arm: one level-sensitive PPI).
 	 */
 	void (*route)(struct vpmu_hw *hw, enum vpmu_route route, int masked);
+
+	/* ---- Host events. NULL, all three: there are none. ---- */
+
+	/*
+	 * A selector for host event (event), vendor-encoded, on counter (i), which is stopped; (flags): enum
+	 * vpmu_host_flags. On which side of the boundary it counts is in the selector, where the architecture
+	 * can say it there (AMD GuestOnly and HostOnly, Arm P, U and NSH).
+	 */
+	void (*host_select)(struct vpmu_hw *hw, unsigned int i, uint64_t event, unsigned int flags);
+	/*
+	 * The counters of host events that count between enter and exit (inside), and elsewhere (outside).
+	 * From now on their global enables are kept on that side, whatever boundary() and set_global() say.
+	 * With shared_enable, the word set_global() is given is completed so that they count.
+	 */
+	void (*host)(struct vpmu_hw *hw, uint64_t inside, uint64_t outside);
+	/* Nanoseconds, monotonic; no PMU register access. May be NULL on its own. */
+	uint64_t (*time)(struct vpmu_hw *hw);
+};
+
+enum vpmu_host_flags {
+	VPMU_HOST_USER = 1,
+	VPMU_HOST_KERNEL = 2,
+	VPMU_HOST_INSIDE = 4,
+	VPMU_HOST_OUTSIDE = 8,
+	VPMU_HOST_INTERRUPT = 16,
 };
 
 /* One physical PMU. Embedded first in the backend's own object; does not move while in use. */

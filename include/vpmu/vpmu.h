@@ -52,6 +52,7 @@ enum vpmu_error {
 	VPMU_ERR_STATE = -3,         /* not now: wrong phase, not loaded, already loaded */
 	/* This machine. */
 	VPMU_ERR_UNSUPPORTED = -4,   /* the hardware or backend cannot do it */
+	VPMU_ERR_BUSY = -6,          /* somebody has what it takes: see vpmu/host.h */
 	VPMU_ERR_LIMIT = -5,         /* the caller's arguments: more than this library takes */
 };
 
@@ -118,6 +119,11 @@ enum vpmu_switch_kind { VPMU_SWITCH_LAZY, VPMU_SWITCH_EAGER };
 enum vpmu_mode {
 	VPMU_MODE_MEDIATED,          /* the guest's counters are the hardware's, switched with it */
 	VPMU_MODE_EMULATED,          /* events of a counting source; every access traps */
+	/*
+	 * Mediated, on the first counters of the hardware for good; the others stay the host's, also while
+	 * the guest runs. What both share is intercepted, and the interrupt is the host's (RULES B).
+	 */
+	VPMU_MODE_PARTITIONED,
 };
 
 /* What vpmu_count() can count. */
@@ -130,6 +136,7 @@ enum vpmu_event_class {
 /* The host. */
 struct vpmu_machine {
 	struct vpmu_hw_caps caps;    /* what every CPU has */
+	_Atomic uint64_t claims;     /* mediated VMs, and host events that count inside guests */
 };
 
 enum vpmu_owner {
@@ -167,6 +174,8 @@ struct vpmu_cpu {
 	enum vpmu_reach reach;
 	bool reclaimed;              /* the host may have used the PMU since a guest was in it */
 	bool stopped;                /* parked by clearing the global enable: parked_global is the truth */
+	struct vpmu_host_event *events; /* the host's own, see vpmu/host.h */
+	uint64_t host_counters;      /* counters that they have */
 	uint8_t route;               /* how the overflow interrupt is routed, enum vpmu_cpu_route */
 	uint32_t number;
 };
@@ -186,6 +195,7 @@ struct vpmu_vm {
 	const void *model;           /* arch's description of this guest's PMU */
 	const struct vpmu_switch *sw;
 	enum vpmu_mode mode;
+	bool claimed;                /* counts in machine->claims */
 	const struct vpmu_policy *created_policy;
 	_Atomic(const struct vpmu_policy *) policy;
 	uint64_t counters;           /* what the guest has */
@@ -218,6 +228,7 @@ enum vpmu_reach_reason {
 	VPMU_REACH_POLICY,           /* no fine-grained traps, a policy to enforce: all trapped */
 	VPMU_REACH_UNSAFE,           /* the guest made, or could make, counters count others: all trapped */
 	VPMU_REACH_SHAPE,            /* the guest's PMU is not the hardware's: all trapped */
+	VPMU_REACH_SHARED,           /* the host counts beside the guest: what they share is trapped */
 };
 
 /* An emulated counter's event, or a parked one. */
@@ -426,13 +437,20 @@ VPMU_API void vpmu_cpu_poll(struct vpmu_cpu *cpu);
  */
 VPMU_API enum vpmu_owner vpmu_cpu_nmi_owner(const struct vpmu_cpu *cpu);
 
-enum vpmu_pmi { VPMU_PMI_GUEST, VPMU_PMI_LATE };
+enum vpmu_pmi {
+	VPMU_PMI_GUEST,
+	VPMU_PMI_LATE,
+	VPMU_PMI_HOST,               /* see vpmu_cpu_sample() */
+	VPMU_PMI_BOTH,
+};
 
 /*
  * vpmu_cpu_pmi() - the overflow interrupt was taken; whose is it? Decided by status, never by time (C2).
- * returns: VPMU_PMI_GUEST: forward it to the loaded vCPU; VPMU_PMI_LATE: no unreported overflow of
- * the loaded vCPU explains it: end it at the interrupt controller, deliver nothing.
- * Context: [cpu], after vpmu_vcpu_exit(). Costs at most 2 PMU register reads.
+ * returns: VPMU_PMI_GUEST: forward it to the loaded vCPU; VPMU_PMI_HOST: host events overflowed, ask
+ * vpmu_cpu_sample(); VPMU_PMI_BOTH; VPMU_PMI_LATE: no unreported overflow of the loaded vCPU or the host explains
+ * it: end it at the interrupt controller, deliver nothing.
+ * Context: [cpu], after vpmu_vcpu_exit(). Costs at most 2 PMU register reads, and where host events sample
+ * one more, and 5 accesses for each of them that overflowed.
  */
 VPMU_API enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu);
 

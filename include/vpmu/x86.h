@@ -83,9 +83,9 @@ VPMU_API int vpmu_x86_model_limit(struct vpmu_x86_model *model, struct vpmu_sour
 /*
  * vpmu_x86_vm_init() - a VM with the PMU (model), which must outlive it.
  * returns: 0; VPMU_ERR_SIZE: a size member is wrong; VPMU_ERR_PARAM: a member out of range, unknown mode,
- * or a malformed policy; VPMU_ERR_UNSUPPORTED: mediated, and the machine has fewer counters, other
+ * or a malformed policy; VPMU_ERR_UNSUPPORTED: not emulated, and the machine has fewer counters, other
  * widths or vendor, cannot stop counters at the boundary (RULES A4), set overflow status, or write
- * counters exactly.
+ * counters exactly; VPMU_ERR_BUSY: mediated, and a host event counts inside guests (vpmu/host.h).
  * Context: [init], after vpmu_machine_add().
  */
 VPMU_API int vpmu_x86_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,

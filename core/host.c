@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Host events: the host's own counting on counters that no guest has (vpmu/host.h, RULES A8, B).
+ *
+ * An event is *placed* when it has a counter, and *on* while that counter is started. Which side of the
+ * boundary it counts on is the hardware's to decide, by what host_select() and host() were told: an exit
+ * or an enter does nothing here. Counters are given out from the top, because guests take them from the bottom.
+ */
+#include "registers.h"
+
+#include <vpmu/host.h>
+
+/* ---- The machine's claims: mediated VMs against events that count inside guests ---- */
+
+#define CLAIM_VM ((uint64_t)1 << 32)
+#define CLAIM_EVENT ((uint64_t)1)
+#define CLAIM_VMS 0xFFFFFFFF00000000ull
+#define CLAIM_EVENTS 0xFFFFFFFFull
+
+/* Adds (mine) unless somebody of (others) is there. */
+static bool claim(struct vpmu_machine *machine, uint64_t mine, uint64_t others)
+{
+	uint64_t now = atomic_load(&machine->claims);
+
+	do {
+		if (now & others)
+			return false;
+	} while (!atomic_compare_exchange_weak(&machine->claims, &now, now + mine));
+	return true;
+}
+
+bool vpmu_host_claim_vm(struct vpmu_vm *vm)
+{
+	if (vm->mode != VPMU_MODE_MEDIATED || !vm->counters)
+		return true;
+	vm->claimed = claim(vm->machine, CLAIM_VM, CLAIM_EVENTS);
+	return vm->claimed;
+}
+
+void vpmu_vm_end(struct vpmu_vm *vm)
+{
+	if (!vm->claimed)
+		return;
+	vm->claimed = false;
+	atomic_fetch_sub(&vm->machine->claims, CLAIM_VM);
+}
+
+/* ---- Where an event counts ---- */
+
+static bool is_outside(const struct vpmu_host_event_config *c)
+{
+	return !c->exclude_host && (c->scope == VPMU_SCOPE_CPU || c->scope == VPMU_SCOPE_HYPERVISOR);
+}
+
+/* Could it count inside some guest? */
+static bool is_inside(const struct vpmu_host_event_config *c)
+{
+	return !c->exclude_guest && c->scope != VPMU_SCOPE_HYPERVISOR;
+}
+
+/* Inside a mediated guest nobody else counts, so a guest of the scope's is not mediated. */
+static bool is_blocking(const struct vpmu_host_event_config *c)
+{
+	return c->scope == VPMU_SCOPE_CPU && is_inside(c);
+}
+
+static bool is_inside_of(const struct vpmu_host_event_config *c, const struct vpmu_vcpu *v)
+{
+	if (!v || !is_inside(c))
+		return false;
+	if (c->scope == VPMU_SCOPE_VM)
+		return v->vm == c->vm;
+	return c->scope != VPMU_SCOPE_VCPU || v == c->vcpu;
+}
+
+static bool wants(const struct vpmu_host_event *e)
+{
+	return is_outside(&e->config) || is_inside_of(&e->config, e->cpu->loaded);
+}
+
+/* ---- Time ---- */
+
+static uint64_t now(const struct vpmu_cpu *cpu)
+{
+	return cpu->hw->ops->time ? cpu->hw->ops->time(cpu->hw) : 0;
+}
+
+/* Until now it wanted to count, and did if it was on. */
+static void keep_time(struct vpmu_host_event *e, bool wanted)
+{
+	uint64_t time = now(e->cpu);
+
+	if (wanted)
+		e->enabled_time += time - e->since;
+	if (e->on)
+		e->running_time += time - e->since;
+	e->since = time;
+}
+
+/* ---- One event and its counter ---- */
+
+static uint64_t value_mask(const struct vpmu_cpu *cpu)
+{
+	return VPMU_BIT(cpu->hw->caps.host_width) - 1;
+}
+
+/* Its count so far. */
+static void harvest(struct vpmu_host_event *e)
+{
+	struct vpmu_cpu *cpu = e->cpu;
+	uint64_t value = cpu->hw->ops->read(cpu->hw, e->counter);
+	uint64_t n = (value - e->base) & value_mask(cpu);
+
+	e->base = value;
+	e->total += n;
+	e->left = n < e->left ? e->left - n : 0;
+}
+
+/* All ones above: the sample comes where the counter's overflow is, wherever that is. */
+static void arm(struct vpmu_host_event *e)
+{
+	struct vpmu_cpu *cpu = e->cpu;
+
+	if (e->config.period && !e->left)
+		e->left = e->config.period;
+	e->base = 0 - e->left;
+	cpu->hw->ops->write(cpu->hw, e->counter, e->base);
+}
+
+static unsigned int flags_of(const struct vpmu_host_event *e)
+{
+	const struct vpmu_host_event_config *c = &e->config;
+
+	return (c->user ? VPMU_HOST_USER : 0) | (c->kernel ? VPMU_HOST_KERNEL : 0) |
+	       (is_inside(c) ? VPMU_HOST_INSIDE : 0) |
+	       (is_outside(c) ? VPMU_HOST_OUTSIDE : 0) | (c->period ? VPMU_HOST_INTERRUPT : 0);
+}
+
+static void place(struct vpmu_host_event *e, unsigned int i)
+{
+	struct vpmu_cpu *cpu = e->cpu;
+
+	e->counter = (uint8_t)i;
+	e->placed = true;
+	cpu->host_counters |= VPMU_BIT(i);
+	cpu->known_value &= ~VPMU_BIT(i);
+	cpu->known_selector &= ~VPMU_BIT(i);
+	cpu->hw->ops->host_select(cpu->hw, i, e->config.event, flags_of(e));
+	arm(e);
+}
+
+/* What a guest could read goes back to 0 (V2). */
+static void displace(struct vpmu_host_event *e)
+{
+	struct vpmu_cpu *cpu = e->cpu;
+	const struct vpmu_hw_ops *ops = cpu->hw->ops;
+	uint64_t bit = VPMU_BIT(e->counter);
+
+	keep_time(e, true);
+	ops->stop(cpu->hw, bit);
+	if (e->config.period)
+		ops->interrupts_clear(cpu->hw, bit);
+	harvest(e);
+	if (e->base)
+		ops->write(cpu->hw, e->counter, 0);
+	if (ops->status(cpu->hw) & bit) {
+		ops->status_clear(cpu->hw, bit);
+		e->sampled = e->config.period;
+	}
+	cpu->known_value |= bit;
+	cpu->host_counters &= ~bit;
+	e->placed = false;
+	e->on = false;
+}
+
+static void turn_on(struct vpmu_host_event *e)
+{
+	struct vpmu_cpu *cpu = e->cpu;
+
+	keep_time(e, true);
+	if (e->config.period)
+		cpu->hw->ops->interrupts_set(cpu->hw, VPMU_BIT(e->counter));
+	cpu->hw->ops->start(cpu->hw, VPMU_BIT(e->counter));
+	e->on = true;
+}
+
+/* ---- All events of a CPU ---- */
+
+/* What the guest that is loaded has, or is about to get besides (taken). */
+static uint64_t guests(const struct vpmu_cpu *cpu, uint64_t taken)
+{
+	const struct vpmu_vcpu *v = cpu->loaded;
+
+	if (!v || v->vm->mode == VPMU_MODE_EMULATED)
+		return taken;
+	if (v->vm->mode == VPMU_MODE_PARTITIONED)
+		return v->vm->counters;
+	return cpu->resident ? v->in_hw_counters | taken : taken;
+}
+
+static uint64_t sides(const struct vpmu_cpu *cpu, bool inside)
+{
+	uint64_t mask = 0;
+
+	for (const struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		bool counts = inside ? is_inside_of(&e->config, cpu->loaded) : is_outside(&e->config);
+
+		if (e->placed && counts)
+			mask |= VPMU_BIT(e->counter);
+	}
+	return mask;
+}
+
+static void displace_some(struct vpmu_cpu *cpu, uint64_t taken)
+{
+	for (struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		if (e->placed && (taken & VPMU_BIT(e->counter) || !wants(e)))
+			displace(e);
+	}
+}
+
+static unsigned int highest(uint64_t mask)
+{
+	return 63 - (unsigned int)__builtin_clzll(mask);
+}
+
+static void place_waiting(struct vpmu_cpu *cpu, uint64_t free)
+{
+	for (struct vpmu_host_event *e = cpu->events; e && free; e = e->next) {
+		unsigned int i = highest(free);
+
+		if (e->placed || !wants(e))
+			continue;
+		place(e, i);
+		free &= ~VPMU_BIT(i);
+	}
+}
+
+/* Who had a counter keeps it, unless the guest has it now. The order of the list is who comes first. */
+static void schedule(struct vpmu_cpu *cpu, uint64_t taken)
+{
+	enum vpmu_owner owner = vpmu_cpu_nmi_owner(cpu);
+	uint64_t theirs = guests(cpu, taken);
+
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	displace_some(cpu, theirs);
+	place_waiting(cpu, cpu->hw->caps.host_counters & ~theirs & ~cpu->host_counters);
+	cpu->hw->ops->host(cpu->hw, sides(cpu, true), sides(cpu, false));
+	for (struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		if (e->placed && !e->on)
+			turn_on(e);
+	}
+	vpmu_cpu_own(cpu, owner);
+}
+
+void vpmu_host_schedule(struct vpmu_cpu *cpu)
+{
+	if (cpu->events)
+		schedule(cpu, 0);
+}
+
+void vpmu_host_yield(struct vpmu_cpu *cpu, uint64_t mask)
+{
+	if (cpu->host_counters & mask)
+		schedule(cpu, mask);
+}
+
+/* ---- The list ---- */
+
+static void append(struct vpmu_host_event *e)
+{
+	struct vpmu_host_event **at = &e->cpu->events;
+
+	while (*at && !(e->config.pinned && !(*at)->config.pinned))
+		at = &(*at)->next;
+	e->next = *at;
+	*at = e;
+}
+
+static void take_out(struct vpmu_host_event *e)
+{
+	struct vpmu_host_event **at = &e->cpu->events;
+
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+}
+
+/* A guest in the hardware has what it will share with the host direct, or the other way round. */
+static void evict(struct vpmu_cpu *cpu)
+{
+	if (cpu->resident)
+		cpu->resident->vm->sw->evict(cpu->resident, 0);
+}
+
+static void judge(struct vpmu_cpu *cpu)
+{
+	if (cpu->loaded)
+		vpmu_vcpu_judge_reach(cpu->loaded);
+}
+
+static bool guest_runs(const struct vpmu_cpu *cpu)
+{
+	return cpu->loaded && cpu->loaded->in_guest;
+}
+
+/* ---- Creation ---- */
+
+static bool has_object(const struct vpmu_host_event_config *c)
+{
+	if (c->scope == VPMU_SCOPE_VM)
+		return c->vm;
+	if (c->scope == VPMU_SCOPE_VCPU)
+		return c->vcpu;
+	return c->scope == VPMU_SCOPE_CPU || c->scope == VPMU_SCOPE_HYPERVISOR;
+}
+
+static bool targets_mediated(const struct vpmu_host_event_config *c)
+{
+	if (c->scope == VPMU_SCOPE_VM)
+		return c->vm->mode == VPMU_MODE_MEDIATED;
+	return c->scope == VPMU_SCOPE_VCPU && c->vcpu->vm->mode == VPMU_MODE_MEDIATED;
+}
+
+static int config_error(const struct vpmu_cpu *cpu, const struct vpmu_host_event_config *c)
+{
+	if (c->size != sizeof(*c))
+		return VPMU_ERR_SIZE;
+	if (!has_object(c) || !(c->user || c->kernel) || c->period > (uint64_t)1 << 31)
+		return VPMU_ERR_PARAM;
+	if (!is_outside(c) && !is_inside(c))
+		return VPMU_ERR_PARAM;
+	if (!cpu->hw->ops->host || !cpu->hw->caps.host_counters)
+		return VPMU_ERR_UNSUPPORTED;
+	if (guest_runs(cpu))
+		return VPMU_ERR_STATE;
+	return targets_mediated(c) ? VPMU_ERR_BUSY : 0;
+}
+
+static void end_event(struct vpmu_host_event *e)
+{
+	struct vpmu_cpu *cpu = e->cpu;
+
+	if (e->placed)
+		displace(e);
+	take_out(e);
+	cpu->hw->ops->host(cpu->hw, sides(cpu, true), sides(cpu, false));
+	if (is_blocking(&e->config))
+		atomic_fetch_sub(&e->machine->claims, CLAIM_EVENT);
+}
+
+int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machine,
+			   struct vpmu_cpu *cpu, const struct vpmu_host_event_config *config)
+{
+	int error = config_error(cpu, config);
+
+	if (error)
+		return error;
+	if (is_blocking(config) && !claim(machine, CLAIM_EVENT, CLAIM_VMS))
+		return VPMU_ERR_BUSY;
+	*e = (struct vpmu_host_event){ .config = *config, .machine = machine, .cpu = cpu, .since = now(cpu) };
+	if (!cpu->events)
+		evict(cpu);
+	append(e);
+	judge(cpu);
+	schedule(cpu, 0);
+	if (!config->pinned || e->placed || !wants(e))
+		return 0;
+	(void)vpmu_host_event_destroy(e);
+	return VPMU_ERR_BUSY;
+}
+
+int vpmu_host_event_destroy(struct vpmu_host_event *e)
+{
+	struct vpmu_cpu *cpu = e->cpu;
+
+	if (guest_runs(cpu))
+		return VPMU_ERR_STATE;
+	if (e == cpu->events && !e->next)
+		evict(cpu);
+	end_event(e);
+	judge(cpu);
+	vpmu_host_schedule(cpu);
+	return 0;
+}
+
+/* ---- Looking ---- */
+
+int vpmu_host_event_read(struct vpmu_host_event *e, struct vpmu_count *out)
+{
+	if (guest_runs(e->cpu))
+		return VPMU_ERR_STATE;
+	if (e->placed)
+		harvest(e);
+	keep_time(e, wants(e));
+	*out = (struct vpmu_count){ e->total, e->enabled_time, e->running_time };
+	return 0;
+}
+
+static bool someone_waits(const struct vpmu_cpu *cpu)
+{
+	for (const struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		if (!e->placed && wants(e))
+			return true;
+	}
+	return false;
+}
+
+/* The first that may be rotated out goes to the end of the list. */
+int vpmu_cpu_rotate(struct vpmu_cpu *cpu)
+{
+	struct vpmu_host_event *e = cpu->events;
+
+	if (guest_runs(cpu))
+		return VPMU_ERR_STATE;
+	while (e && (e->config.pinned || !e->placed))
+		e = e->next;
+	if (!e || !someone_waits(cpu))
+		return 0;
+	displace(e);
+	take_out(e);
+	append(e);
+	schedule(cpu, 0);
+	return 0;
+}
+
+/* ---- Samples ---- */
+
+/* Overflows of host events in (status) are taken, and their counters armed again. */
+static void take_overflows(struct vpmu_cpu *cpu, uint64_t status)
+{
+	const struct vpmu_hw_ops *ops = cpu->hw->ops;
+
+	for (struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		uint64_t bit = VPMU_BIT(e->counter);
+
+		if (!e->placed || !(status & bit))
+			continue;
+		ops->stop(cpu->hw, bit);
+		ops->status_clear(cpu->hw, bit);
+		harvest(e);
+		e->sampled = e->config.period;
+		arm(e);
+		ops->start(cpu->hw, bit);
+	}
+}
+
+bool vpmu_host_pmi(struct vpmu_cpu *cpu)
+{
+	uint64_t status;
+
+	if (!cpu->host_counters)
+		return false;
+	status = cpu->hw->ops->status(cpu->hw) & cpu->host_counters;
+	if (status) {
+		enum vpmu_owner owner = vpmu_cpu_nmi_owner(cpu);
+
+		vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+		take_overflows(cpu, status);
+		vpmu_cpu_own(cpu, owner);
+	}
+	/* The entry has masked itself, and the host counts on. */
+	if (cpu->hw->caps.self_masking && cpu->hw->ops->route) {
+		cpu->hw->ops->route(cpu->hw, VPMU_ROUTE_HOST, 0);
+		cpu->route = VPMU_CPU_ROUTE_HOST;
+	}
+	return status;
+}
+
+struct vpmu_host_event *vpmu_cpu_sample(struct vpmu_cpu *cpu)
+{
+	for (struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		if (e->sampled) {
+			e->sampled = false;
+			return e;
+		}
+	}
+	return NULL;
+}
