@@ -335,6 +335,18 @@ static bool puts_off(struct vpmu_emulated *e, unsigned int i, const struct vpmu_
 	return true;
 }
 
+/* What the event did in a pause is not the guest's: what it counted, and what it should have. */
+static void pass_over(struct vpmu_vcpu *v, unsigned int i)
+{
+	struct vpmu_emulated_counter *c = &emu_of(v)->counter[i];
+	struct vpmu_count count = source_of(v)->ops->read(source_of(v), i);
+
+	c->base = count.value;
+	c->enabled = count.enabled;
+	c->running = count.running;
+	c->drifted = false;
+}
+
 /* An existing event of the right kind goes on; returns false if the source cannot. */
 static bool go_on(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *event)
 {
@@ -344,8 +356,7 @@ static bool go_on(struct vpmu_vcpu *v, unsigned int i, const struct vpmu_event *
 	if (!((e->running | e->paused) & VPMU_BIT(i)) && !start(v, i))
 		return false;
 	if (c->drifted)
-		c->base = look(v, i).value;
-	c->drifted = false;
+		pass_over(v, i);
 	if (!(e->rearm & VPMU_BIT(i)) && is_armed(c, event))
 		return true;
 	if (puts_off(e, i, event))
