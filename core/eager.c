@@ -71,8 +71,6 @@ static void eager_enter(struct vpmu_vcpu *v)
 	vpmu_cpu_set_pointer(cpu, reach == VPMU_REACH_NONE ? 0 : s->pointer);
 	ops->set_global(hw, s->global);
 	v->in_hw_counters = v->vm->counters;
-	/* The next look is at the exit: a status cleared and set again until then would look the same. */
-	v->watches_acks = v->vm->arch->edge;
 	v->stats.loads++;
 	vpmu_cpu_own(cpu, VPMU_OWNER_LIVE);
 }

@@ -164,7 +164,7 @@ void vpmu_vcpu_mask_interrupt(struct vpmu_vcpu *v, bool masked);
  */
 static inline bool vpmu_vcpu_watches_acks(const struct vpmu_vcpu *v)
 {
-	return v->watches_acks || (v->reported && !v->interrupt_masked);
+	return v->reported && !v->interrupt_masked;
 }
 
 /* pmi.c: edge: what is owed, but not to a masked entry. */

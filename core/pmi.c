@@ -3,10 +3,11 @@
  * The overflow interrupt: whose it is (RULES C2), and, where it is an edge, that each overflow is told
  * once and at most one interrupt is given per exit.
  *
- * v->reported holds the overflows that the guest was told of and that were not seen cleared since. A guest
- * that clears them untrapped is not seen doing so; then an interrupt whose overflows are all reported is a
- * new one. That inference fails while an interrupt of a reported overflow may still be under way, because the
- * overflow was found by looking, or came together with another: until it is cleared, clearing traps.
+ * v->reported holds the overflows that the guest was told of and has not cleared since: while there are any and the
+ * entry lets interrupts through, clearing traps. So a set bit that is not in it is a new overflow. A new overflow of a
+ * counter in it shows nowhere. A guest that has ever cleared one gets no interrupt for it, because the vector may
+ * be an old one's, of this guest or of another: cpu->vectors_due are those of overflows that were found by
+ * looking. A guest that never clears its status (it does not know that it has one) gets all the others.
  */
 #include "registers.h"
 
@@ -36,6 +37,7 @@ static void clear_for_guest(struct vpmu_vcpu *v, uint64_t mask)
 /* An overflow while the entry is masked sends nothing, and is as good as told. */
 static void report(struct vpmu_vcpu *v, uint64_t fresh)
 {
+	v->clears |= (v->reported & ~v->state.status) != 0;
 	v->reported = (v->reported | fresh) & v->state.status;
 	if (!v->interrupt_masked)
 		v->state.pending |= fresh;
@@ -49,9 +51,7 @@ void vpmu_vcpu_note(struct vpmu_vcpu *v)
 		return;
 	report(v, fresh);
 	if (fresh && !v->interrupt_masked)
-		v->watches_acks = true;
-	if (!v->reported)
-		v->watches_acks = false;
+		v->cpu->vectors_due++;
 	clear_for_guest(v, v->state.status);
 }
 
@@ -74,9 +74,8 @@ void vpmu_vcpu_switched(struct vpmu_vcpu *v, uint64_t old)
 /* What software sets in the status sends no interrupt by itself. */
 void vpmu_vcpu_noted(struct vpmu_vcpu *v, uint64_t old)
 {
+	v->clears |= (v->reported & ~v->state.status) != 0;
 	v->reported = (v->reported | (v->state.status & ~old)) & v->state.status;
-	if (!v->reported)
-		v->watches_acks = false;
 }
 
 /* ---- The interrupt arrived ---- */
@@ -103,11 +102,18 @@ static enum vpmu_pmi level_pmi(struct vpmu_vcpu *v)
 	return overflows(v) ? taken(v) : late(v);
 }
 
-/* Which entry the interrupt used is known only where its overflow still stands in the status. */
+/* Nobody's. Which entry it used is not known then. */
+static void drop_vector(struct vpmu_cpu *cpu)
+{
+	if (cpu->vectors_due)
+		cpu->vectors_due--;
+	if (cpu->hw->caps.self_masking)
+		cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
+}
+
 static enum vpmu_pmi edge_late(struct vpmu_vcpu *v)
 {
-	if (v->cpu->hw->caps.self_masking)
-		v->cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
+	drop_vector(v->cpu);
 	return late(v);
 }
 
@@ -122,32 +128,30 @@ static void note_masking(struct vpmu_cpu *cpu)
 		cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
 }
 
-/* Do all ways to clear an overflow trap? */
+/* Would the guest have cleared a reported overflow, and be seen, before it came again? */
 static bool sees_acks(const struct vpmu_vcpu *v)
 {
-	return v->watches_acks || v->cpu->reach == VPMU_REACH_NONE;
+	return v->clears || v->cpu->vectors_due || v->cpu->reach == VPMU_REACH_NONE;
 }
 
 static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
 {
 	uint64_t fresh;
-	bool several;
 
 	if (!vpmu_vcpu_is_resident(v))
 		return edge_late(v);
 	v->vm->sw->pull(v, VPMU_ITEM_STATUS, 0);
-	v->reported &= v->state.status;
+	report(v, 0);
 	fresh = overflows(v) & ~v->reported;
 	if (!overflows(v) || (!fresh && sees_acks(v)))
 		return edge_late(v);
 	note_masking(v->cpu);
 	if (!fresh)
 		fresh = overflows(v);
-	several = fresh & (fresh - 1);
 	report(v, fresh);
-	/* Where nothing masked it, the others' interrupts are under way too. */
-	if (several && !v->cpu->hw->caps.self_masking)
-		v->watches_acks = true;
+	/* The others' vectors are under way too. */
+	if (fresh & (fresh - 1))
+		v->cpu->vectors_due++;
 	clear_for_guest(v, v->state.status);
 	return taken(v);
 }
@@ -157,8 +161,7 @@ static enum vpmu_pmi guest_pmi(struct vpmu_cpu *cpu)
 	struct vpmu_vcpu *v = cpu->loaded;
 
 	if (!v) {
-		if (cpu->hw->caps.self_masking)
-			cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
+		drop_vector(cpu);
 		return VPMU_PMI_LATE;
 	}
 	return is_edge(v) ? edge_pmi(v) : level_pmi(v);

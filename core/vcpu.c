@@ -93,7 +93,7 @@ int vpmu_vcpu_attach(struct vpmu_vcpu *v, struct vpmu_emulated *emulated,
 static void replace(struct vpmu_vcpu *v)
 {
 	v->reported = v->state.status;
-	v->watches_acks = false;
+	v->clears = false;
 	if (v->vm->sw->replace)
 		v->vm->sw->replace(v);
 	v->counts_known = false;

@@ -177,6 +177,7 @@ struct vpmu_cpu {
 	struct vpmu_host_event *events; /* the host's own, see vpmu/host.h */
 	uint64_t host_counters;      /* counters that they have */
 	uint8_t route;               /* how the overflow interrupt is routed, enum vpmu_cpu_route */
+	uint32_t vectors_due;        /* of overflows that were found before they came */
 	uint32_t number;
 };
 
@@ -277,7 +278,7 @@ struct vpmu_vcpu {
 	bool loaded;
 	bool pmi_given;              /* since the last exit */
 	bool interrupt_masked;       /* the guest's LVTPC is */
-	bool watches_acks;           /* status resets trap: an interrupt of a reported overflow may come */
+	bool clears;                 /* the guest has cleared an overflow that it was told of */
 	uint64_t reported;           /* overflows told to the guest, and not seen cleared since */
 	bool unsafe;                 /* made counters count outside the guest since load */
 	_Atomic bool in_guest;
