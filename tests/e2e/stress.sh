@@ -29,7 +29,7 @@ stress()
 	shift 4
 
 	output=$(timeout "$run_seconds" "$vpmu" run --qemu "$qemu" --cpu "$cpu" --monitor "$monitor" \
-		--timeout "$((run_seconds - 5))" "$@" 2>&1 </dev/null | tr -d '\r') || status=$?
+		--timeout "$((run_seconds - 5))" "$@" 2>/dev/null </dev/null | tr -d '\r') || status=$?
 	output=$(sed -n "s/^$prefix//p" <<<"$output")
 	if grep -q '^not ok ' <<<"$output"; then
 		fail "$suite" "$(grep '^not ok ' <<<"$output" | tr '\n' ' ')"

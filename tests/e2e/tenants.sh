@@ -270,12 +270,12 @@ refuses()
 	shift 3
 
 	said=$(timeout "$run_seconds" "$vpmu" run --qemu "$qemu" --monitor "$monitor" --kernel "$image" \
-		--timeout "$((run_seconds - 5))" --monitor-word "$*" 2>&1 </dev/null | tr -d '\r' |
-		sed -n 's/^vpmu: fatal: //p') || true
-	if grep -q "$pattern" <<<"$said"; then
+		--timeout "$((run_seconds - 5))" --monitor-word "$*" 2>"$work/err" </dev/null |
+		tr -d '\r') || true
+	if grep -q "^vpmu: fatal: .*$pattern" <<<"$said"; then
 		echo "ok tenants/refused/$name"
 	else
-		fail "tenants/refused/$name" "'$said', expected '$pattern'"
+		fail "tenants/refused/$name" "'$said' $(tail -n 1 "$work/err"), expected '$pattern'"
 	fi
 }
 
