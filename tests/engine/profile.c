@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest of guest/profile.c on many PMUs, under whatever can count for it: what it sees must be
- * what it sees on the bare machine, line by line.
+ * The guests of guest/profile.c and guest/mix.c on many PMUs, under whatever can count for them: what
+ * they see must be what they see on the bare machine, line by line.
  *
- * usage: test-profile IMAGE
+ * usage: test-profile PROFILE MIX [FIRST-SEED END]
  */
 #include "../unit/cmocka_vpmu.h"
 
@@ -26,8 +26,12 @@ const char *__lsan_default_suppressions(void)
 	return "leak:libunicorn\n";
 }
 
-static uint8_t *image;
-static size_t image_size;
+struct image {
+	uint8_t *bytes;
+	size_t size;
+};
+
+static struct image profile, mix;
 
 /* ---- One run ---- */
 
@@ -57,7 +61,8 @@ static void check_counters(struct pc_pmu *pmu)
 				    c.state == VPMU_COUNTER_ABSENT);
 }
 
-static void run(struct run *r, const char *name, const struct pc_pmu_config *config)
+static void run_image(struct run *r, const char *name, const struct pc_pmu_config *config,
+		      const struct image *image, const char *line)
 {
 	const struct unicorn_config engine_config = { .caches = config->caches };
 	struct pc_config pc_config = { .ram = RAM, .console = put, .console_context = r,
@@ -75,7 +80,7 @@ static void run(struct run *r, const char *name, const struct pc_pmu_config *con
 	pc_config.context = pmu;
 	pc = pc_create(&pc_config);
 	assert_non_null(pc);
-	assert_int_equal(pc_load(pc, image, image_size, config->skid ? "late" : ""), 0);
+	assert_int_equal(pc_load(pc, image->bytes, image->size, line), 0);
 	pc_pmu_attach(pmu, pc);
 	engine = unicorn_create(pc, &engine_config, &why);
 	if (!engine)
@@ -94,6 +99,11 @@ static void run(struct run *r, const char *name, const struct pc_pmu_config *con
 	engine->ops->destroy(engine);
 	pc_destroy(pc);
 	pc_pmu_destroy(pmu);
+}
+
+static void run(struct run *r, const char *name, const struct pc_pmu_config *config)
+{
+	run_image(r, name, config, &profile, config->skid ? "late" : "");
 }
 
 /* ---- Equal ---- */
@@ -171,6 +181,9 @@ static const struct pmu {
 static const unsigned int late_pmus[] = { 1, 4, 7, 9 };
 #define LATE (sizeof(late_pmus) / sizeof(late_pmus[0]))
 
+/* Of these, the ones with a global control whose guest is let loose. */
+static const unsigned int mixed_pmus[] = { 1, 4, 9 };
+
 static struct run bare, other;
 
 /* Everything agrees with the bare machine, overflow by overflow. */
@@ -189,6 +202,32 @@ static void same(void **state)
 	config.switch_kind = VPMU_SWITCH_EAGER;
 	run(&other, "mediated, eager", &config);
 	assert_same(&bare, &other);
+}
+
+static void mixed_seed(const struct pmu *p, unsigned int seed)
+{
+	struct pc_pmu_config config = { .model = p->model };
+	char line[16];
+
+	(void)snprintf(line, sizeof(line), "%u", seed);
+	run_image(&bare, "bare", &config, &mix, line);
+	config.mode = PC_PMU_EMULATED;
+	run_image(&other, "emulated", &config, &mix, line);
+	assert_same(&bare, &other);
+	config.mode = PC_PMU_MEDIATED;
+	run_image(&other, "mediated", &config, &mix, line);
+	assert_same(&bare, &other);
+	config.switch_kind = VPMU_SWITCH_EAGER;
+	run_image(&other, "mediated, eager", &config, &mix, line);
+	assert_same(&bare, &other);
+}
+
+/* The same of a guest that does whatever comes to its mind. */
+static void mixed(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++)
+		mixed_seed(&pmus[mixed_pmus[i]], 1000 * i);
 }
 
 /* Overflows that are seen late: the guest's own sums come out, wherever the host is by then. */
@@ -293,31 +332,37 @@ static void refused(void **state)
 	assert_non_null(why);
 }
 
-static uint8_t *slurp(const char *path, size_t *size)
+static struct image slurp(const char *path)
 {
 	FILE *f = fopen(path, "rb");
-	uint8_t *bytes = malloc(1u << 20);
+	struct image i = { .bytes = malloc(1u << 20) };
 
-	*size = f && bytes ? fread(bytes, 1, 1u << 20, f) : 0;
+	i.size = f && i.bytes ? fread(i.bytes, 1, 1u << 20, f) : 0;
 	if (f)
 		fclose(f);
-	return bytes;
+	return i;
 }
 
 #define PMUS (sizeof(pmus) / sizeof(pmus[0]))
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[PMUS + LATE + 4];
+	struct CMUnitTest tests[PMUS + LATE + 5];
 	char names[PMUS + LATE][32];
 	size_t n = 0;
 	int failures;
 
-	if (argc < 2) {
+	if (argc < 3) {
 		printf("skipped: no compiler for x86-64 guests (x86_64-linux-gnu-gcc)\n");
 		return 77;
 	}
-	image = slurp(argv[1], &image_size);
+	profile = slurp(argv[1]);
+	mix = slurp(argv[2]);
+	if (argc > 4) {
+		for (int seed = atoi(argv[3]); seed < atoi(argv[4]); seed += 10)
+			mixed_seed(&pmus[mixed_pmus[seed / 10 % 3]], (unsigned int)seed);
+		return 0;
+	}
 	for (; n < PMUS + LATE; n++) {
 		const struct pmu *p = n < PMUS ? &pmus[n] : &pmus[late_pmus[n - PMUS]];
 
@@ -326,11 +371,13 @@ int main(int argc, char **argv)
 		tests[n] = (struct CMUnitTest){ names[n], n < PMUS ? same : late, NULL, NULL,
 			(void *)(uintptr_t)p };
 	}
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(mixed);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(caches);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(costs);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(policy);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(refused);
 	failures = cmocka_run_group_tests(tests, NULL, NULL);
-	free(image);
+	free(profile.bytes);
+	free(mix.bytes);
 	return failures;
 }
