@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guests of guest/profile.c and guest/mix.c on many PMUs, under whatever can count for them: what
- * they see must be what they see on the bare machine, line by line.
+ * The guests of guest/profile.c and guest/mix.c on many PMUs, under whatever can count for them:
+ * what they see must be what they see on the bare machine, line by line.
  *
  * usage: test-profile PROFILE MIX [FIRST-SEED END]
  */

@@ -53,7 +53,7 @@ static void identify(void)
 	for (unsigned int i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
 		cpuid(leaves[i], r);
 		number("cpuid", leaves[i]);
-		/* A guest is told that AnyThread is gone; before version 5 a machine has no such bit. */
+		/* A guest is told that AnyThread is gone, which a machine says from version 5. */
 		if (leaves[i] == 10 && pmu.version < 5)
 			r[3] &= ~0x8000u;
 		for (unsigned int k = 0; k < 4; k++)
@@ -478,13 +478,15 @@ static void rdpmc_all(void)
 		}
 	}
 	EQUAL(MEASURED(0, INSTRUCTIONS_CODE | OS,
-		"mov $1000, %%r9d\n\txor %%ecx, %%ecx\n1:\trdpmc\n\tdec %%r9d\n\tjnz 1b\n\tmov %%rax, user_value(%%rip)"), 3 + 3000 + WINDOW_EXTRA);
+		"mov $1000, %%r9d\n\txor %%ecx, %%ecx\n1:\trdpmc\n\tdec %%r9d\n\tjnz 1b\n\t"
+		"mov %%rax, user_value(%%rip)"), 3 + 3000 + WINDOW_EXTRA);
 	number("rdpmc-last", user_value);
 }
 
 /*
  * Bits that a machine has and a guest does not, as its CPUID says: of SVM (GuestOnly, HostOnly), of
- * LBR and PEBS (LBR_Frz, OvfBuf). Under version 4 also CTR_Frz: what runs direct is checked by the hardware.
+ * LBR and PEBS (LBR_Frz, OvfBuf). Under version 4 also CTR_Frz: what runs direct is checked by the
+ * hardware.
  */
 static uint64_t not_virtual(uint32_t index)
 {
