@@ -128,10 +128,10 @@ static void note_masking(struct vpmu_cpu *cpu)
 		cpu->route = VPMU_CPU_ROUTE_UNKNOWN;
 }
 
-/* Would the guest have cleared a reported overflow, and be seen, before it came again? */
-static bool sees_acks(const struct vpmu_vcpu *v)
+/* May a vector that no new overflow explains be another's: one that is due, or of a counter of the host? */
+static bool may_be_anothers(const struct vpmu_vcpu *v)
 {
-	return v->clears || v->cpu->vectors_due || v->cpu->reach == VPMU_REACH_NONE;
+	return v->clears || v->cpu->vectors_due || v->cpu->host_counters;
 }
 
 static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
@@ -143,7 +143,7 @@ static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
 	v->vm->sw->pull(v, VPMU_ITEM_STATUS, 0);
 	report(v, 0);
 	fresh = overflows(v) & ~v->reported;
-	if (!overflows(v) || (!fresh && sees_acks(v)))
+	if (!overflows(v) || (!fresh && may_be_anothers(v)))
 		return edge_late(v);
 	note_masking(v->cpu);
 	if (!fresh)
