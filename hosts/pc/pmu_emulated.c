@@ -33,22 +33,6 @@ static bool emulated_exit(void *context, enum pc_exit why, uint32_t index)
 	return true;
 }
 
-static enum pc_answer emulated_rdmsr(void *context, uint32_t index, uint64_t *value)
-{
-	return pmu_guest_rdmsr(context, index, value);
-}
-
-static enum pc_answer emulated_wrmsr(void *context, uint32_t index, uint64_t value)
-{
-	return pmu_guest_wrmsr(context, index, value);
-}
-
-static enum pc_answer emulated_rdpmc(void *context, uint32_t index, unsigned int cpl, bool pce,
-	uint64_t *value)
-{
-	return pmu_guest_rdpmc(context, index, cpl, pce, value);
-}
-
 /* What a source's clock would be: 1 GHz, like the PC's. */
 static bool run(struct pc_pmu *p, bool user, const struct pc_events *e)
 {
@@ -89,8 +73,8 @@ static struct pc_horizon emulated_retired(void *context, bool user, const struct
 }
 
 static const struct pc_cpu_ops emulated_ops = {
-	.size = sizeof(emulated_ops), .rdmsr = emulated_rdmsr, .wrmsr = emulated_wrmsr,
-	.rdpmc = emulated_rdpmc, .cpuid = pmu_guest_cpuid, .retired = emulated_retired,
+	.size = sizeof(emulated_ops), .rdmsr = pmu_guest_rdmsr, .wrmsr = pmu_guest_wrmsr,
+	.rdpmc = pmu_guest_rdpmc, .cpuid = pmu_guest_cpuid, .retired = emulated_retired,
 	.emulated = pmu_guest_emulated, .exit = emulated_exit, .enter = emulated_enter,
 	.lvtpc = pmu_guest_lvtpc,
 };

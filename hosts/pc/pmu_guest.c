@@ -44,8 +44,9 @@ static enum pc_answer answer(int outcome)
 	return outcome == VPMU_NOT_MINE ? PC_NOT_MINE : PC_FAULT;
 }
 
-enum pc_answer pmu_guest_rdmsr(struct pc_pmu *p, uint32_t index, uint64_t *value)
+enum pc_answer pmu_guest_rdmsr(void *context, uint32_t index, uint64_t *value)
 {
+	struct pc_pmu *p = context;
 	enum pc_answer a = answer(vpmu_x86_rdmsr(&p->vcpu, index, value));
 
 	if (a != PC_NOT_MINE || index != MSR_MISC_ENABLE ||
@@ -55,14 +56,17 @@ enum pc_answer pmu_guest_rdmsr(struct pc_pmu *p, uint32_t index, uint64_t *value
 	return PC_DONE;
 }
 
-enum pc_answer pmu_guest_wrmsr(struct pc_pmu *p, uint32_t index, uint64_t value)
+enum pc_answer pmu_guest_wrmsr(void *context, uint32_t index, uint64_t value)
 {
+	struct pc_pmu *p = context;
+
 	return answer(vpmu_x86_wrmsr(&p->vcpu, index, value));
 }
 
-enum pc_answer pmu_guest_rdpmc(struct pc_pmu *p, uint32_t index, unsigned int cpl, bool pce,
+enum pc_answer pmu_guest_rdpmc(void *context, uint32_t index, unsigned int cpl, bool pce,
 	uint64_t *value)
 {
+	struct pc_pmu *p = context;
 	/* Where CR0.PE is 0, CPL is too. */
 	struct vpmu_x86_rdpmc r = { .index = index, .cpl = (uint8_t)cpl, .pce = pce,
 		.protected_mode = true };

@@ -38,11 +38,14 @@ const char *pmu_mediated_init(struct pc_pmu *p);
 void pmu_physical_config(const struct vpmu_x86_model *model, struct x86_pmu_config *out);
 struct x86_pmu_events pmu_physical_events(const struct pc_events *e);
 
-/* pmu_guest.c: the guest's side of libvpmu, in both its modes. While the guest is out. */
+/*
+ * pmu_guest.c: the guest's side of libvpmu, in both its modes. While the guest is out. (context) is a
+ * struct pc_pmu, as in struct pc_cpu_ops.
+ */
 const char *pmu_guest_init(struct pc_pmu *p, enum vpmu_mode mode);
-enum pc_answer pmu_guest_rdmsr(struct pc_pmu *p, uint32_t index, uint64_t *value);
-enum pc_answer pmu_guest_wrmsr(struct pc_pmu *p, uint32_t index, uint64_t value);
-enum pc_answer pmu_guest_rdpmc(struct pc_pmu *p, uint32_t index, unsigned int cpl, bool pce,
+enum pc_answer pmu_guest_rdmsr(void *context, uint32_t index, uint64_t *value);
+enum pc_answer pmu_guest_wrmsr(void *context, uint32_t index, uint64_t value);
+enum pc_answer pmu_guest_rdpmc(void *context, uint32_t index, unsigned int cpl, bool pce,
 	uint64_t *value);
 void pmu_guest_cpuid(void *context, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 void pmu_guest_emulated(void *context, bool user, const struct pc_events *events);
