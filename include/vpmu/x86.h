@@ -13,8 +13,9 @@
  * any ring) and INT (fixed: PMI) bits; `global`, `status` and `debug` are GLOBAL_CTRL, GLOBAL_STATUS and
  * DEBUGCTL.
  *
- * RESET is vpmu_vcpu_reset(). INIT leaves counters and event selects as they are (SDM vol. 3 table 10-1): no
- * call. Both reset the local APIC, so vpmu_vcpu_lvtpc() with VPMU_X86_LVTPC_RESET follows.
+ * RESET is vpmu_vcpu_reset(). INIT leaves counters and event selects as they are (SDM vol. 3
+ * table 10-1): no call. Both reset the local APIC, so vpmu_vcpu_lvtpc() with
+ * VPMU_X86_LVTPC_RESET follows.
  *
  * The PMI is an edge. The embedder asks vpmu_vcpu_pmi() before each enter and delivers what it is told
  * to by the guest's LVTPC, whose value it reports with vpmu_vcpu_lvtpc().
