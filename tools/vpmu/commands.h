@@ -5,5 +5,6 @@
 
 int vpmu_run(int argc, char **argv);
 int vpmu_play(int argc, char **argv);
+int vpmu_caps(int argc, char **argv);
 
 #endif /* VPMU_TOOLS_COMMANDS_H */

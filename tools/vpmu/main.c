@@ -15,6 +15,7 @@ struct command {
 static const struct command commands[] = {
 	{ "run", vpmu_run, "run a guest under the EL2 monitor in QEMU" },
 	{ "play", vpmu_play, "play PMU scenarios on software PMUs" },
+	{ "caps", vpmu_caps, "say what this host can give a guest's PMU, and why not more" },
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
