@@ -89,7 +89,9 @@ static const struct x86_reg table[] = {
 	  .exists = vpmu_x86_has_pdcm, .saved = always,
 	  .read = vpmu_x86_read_capabilities, .faults = vpmu_x86_faults_always,
 	  .refuses = vpmu_x86_refuses_capabilities },
+	/* Uses the status: a freeze that the hardware made outlives the bit that allowed it. */
 	{ .info = { INTEL_REG("IA32_DEBUGCTL", 0x1D9, 0), ONE, RW }, .saved = always,
+	  .uses = VPMU_ITEM_STATUS,
 	  .read = vpmu_x86_read_debug, .faults = vpmu_x86_faults_debug,
 	  .refuses = vpmu_x86_faults_debug, .write = vpmu_x86_write_debug,
 	  .set = vpmu_x86_write_debug },
