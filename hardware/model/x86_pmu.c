@@ -141,6 +141,11 @@ static unsigned int next(uint64_t *mask)
 	return i;
 }
 
+static bool passes(const struct x86_pmu *pmu, unsigned int i, struct thread t)
+{
+	return i < X86_PMU_FIXED ? gp_counts(pmu, i, t) : fixed_counts(pmu, i - X86_PMU_FIXED, t);
+}
+
 static uint64_t counting(const struct x86_pmu *pmu, struct thread t)
 {
 	uint64_t rest = globally_enabled(pmu), mask = 0;
@@ -148,8 +153,7 @@ static uint64_t counting(const struct x86_pmu *pmu, struct thread t)
 	while (rest) {
 		unsigned int i = next(&rest);
 
-		if (i < X86_PMU_FIXED ? gp_counts(pmu, i, t) :
-					fixed_counts(pmu, i - X86_PMU_FIXED, t))
+		if (passes(pmu, i, t))
 			mask |= BIT(i);
 	}
 	return mask;
@@ -157,7 +161,8 @@ static uint64_t counting(const struct x86_pmu *pmu, struct thread t)
 
 bool x86_pmu_counts(const struct x86_pmu *pmu, unsigned int i, bool user)
 {
-	return i < 64 && counting(pmu, (struct thread){ .user = user }) >> i & 1;
+	return i < 64 && globally_enabled(pmu) >> i & 1 &&
+	       passes(pmu, i, (struct thread){ .user = user });
 }
 
 /* ---- What does it count? ---- */
