@@ -208,7 +208,7 @@ static void bare_reset(struct rig_vcpu *g)
 		.vendor = m->vendor == VPMU_X86_AMD ? X86_PMU_AMD : X86_PMU_INTEL,
 		.version = m->version, .gp = m->gp, .gp_width = m->gp_width, .fixed = m->fixed,
 		.fixed_width = m->fixed_width, .events_length = m->events_length,
-		.pdcm = m->pdcm, .full_width_writes = m->full_width_writes,
+		.pdcm = m->pdcm, .full_width_writes = m->full_width_writes, .tsx = m->tsx,
 		.pin_control = true, .core_extension = m->core_extension,
 	};
 
@@ -408,6 +408,8 @@ static void init_vms(struct rig *r, const struct rig_options *options)
 		r->vms[i].kind = options->kinds[i];
 	}
 	r->vms[SHAPE_POLICY].created = &r->policies[2];
+	/* Events of IN_TXCP have no interrupt there (x86_emulated). */
+	r->vms[SHAPE_EMULATED].model.tsx = false;
 	if (is_intel(r))
 		describe_intel(r);
 	else
@@ -1025,21 +1027,24 @@ void rig_exit(struct rig_vcpu *g)
 	look(g);
 }
 
-void rig_bounce(struct rig_vcpu *g)
+void rig_bounce(struct rig_vcpu *g, unsigned int n)
 {
 	enum vpmu_owner before = rig_owner(g->cpu);
 
-	set_debugctl(g, false);
 	cross_boundary(g->cpu, false);
-	assert_int_equal(vpmu_vcpu_exit(&g->v, 0), 0);
-	exit_edge(g, before);
-	before = rig_owner(g->cpu);
-	ask(g);
-	assert_int_equal(vpmu_vcpu_enter(&g->v, 0), 0);
-	enter_edge(g, before, false);
+	set_debugctl(g, false);
+	while (n-- && rig_owner(g->cpu) == VPMU_OWNER_LIVE) {
+		assert_int_equal(vpmu_vcpu_exit(&g->v, 0), 0);
+		exit_edge(g, before);
+		before = rig_owner(g->cpu);
+		assert_int_equal(vpmu_vcpu_enter(&g->v, 0), 0);
+		enter_edge(g, before, false);
+		before = rig_owner(g->cpu);
+	}
 	g->intercepts = vpmu_x86_intercepts(&g->v);
 	set_debugctl(g, true);
 	cross_boundary(g->cpu, true);
+	check_here(g);
 }
 
 void rig_put(struct rig_vcpu *g)

@@ -167,8 +167,8 @@ void rig_init_plain(struct rig *r, enum x86_cpu_class class, enum vpmu_switch_ki
 void rig_load(struct rig_vcpu *g, struct rig_cpu *c);
 void rig_enter(struct rig_vcpu *g);
 void rig_exit(struct rig_vcpu *g);
-/* Out and in again, unchecked: many of them. */
-void rig_bounce(struct rig_vcpu *g);
+/* Up to (n) exits and enters without an instruction in between, while the guest is resident. */
+void rig_bounce(struct rig_vcpu *g, unsigned int n);
 void rig_put(struct rig_vcpu *g);
 void rig_count(struct rig_vcpu *g, enum vpmu_event_class event, bool user, uint64_t n);
 void rig_reclaim(struct rig_cpu *c);
