@@ -213,6 +213,18 @@ static void sweep(struct vpmu_vcpu *v)
 	cpu->reclaimed = false;
 }
 
+/* An edge's status bit may come later than the save that was to read it: then it is nobody's (C2). */
+static void drop_late_status(struct vpmu_vcpu *v)
+{
+	uint64_t late;
+
+	if (!v->vm->arch->edge)
+		return;
+	late = ops_of(v)->status(v->cpu->hw) & ~v->cpu->host_counters;
+	if (late)
+		ops_of(v)->status_clear(v->cpu->hw, late);
+}
+
 /* There is one entry per CPU: shared, it is the host's. */
 static uint8_t wanted_route(const struct vpmu_vcpu *v)
 {
@@ -262,6 +274,7 @@ static void load(struct vpmu_vcpu *v)
 	set_route(v);
 	cpu->host_global = ops->global(hw);
 	sweep(v);
+	drop_late_status(v);
 	v->in_hw = v->vm->arch->direct_items[cpu->reach];
 	v->in_hw_counters = 0;
 	put_counters(v, needed);

@@ -146,12 +146,12 @@ static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
 	if (!overflows(v) || (!fresh && may_be_anothers(v)))
 		return edge_late(v);
 	note_masking(v->cpu);
+	/* The others' vectors may be under way too, also where the entry masks itself: it was written since. */
+	if (fresh & (fresh - 1))
+		v->cpu->vectors_due++;
 	if (!fresh)
 		fresh = overflows(v);
 	report(v, fresh);
-	/* The others' vectors are under way too. */
-	if (fresh & (fresh - 1))
-		v->cpu->vectors_due++;
 	clear_for_guest(v, v->state.status);
 	return taken(v);
 }
@@ -204,7 +204,10 @@ static void freeze(struct vpmu_vcpu *v)
 	vpmu_vcpu_push(v, &change);
 }
 
-/* The request freezes, whether or not the entry lets it through. */
+/*
+ * The request freezes, whether or not the entry lets it through. An overflow of the hardware that was found late is
+ * not owed any more: the guest may have thawed since.
+ */
 void vpmu_vcpu_lose(struct vpmu_vcpu *v)
 {
 	if (!v->interrupt_masked || !v->state.pending)

@@ -93,6 +93,7 @@ int vpmu_vcpu_attach(struct vpmu_vcpu *v, struct vpmu_emulated *emulated,
 static void replace(struct vpmu_vcpu *v)
 {
 	v->reported = v->state.status;
+	v->pmi_given = false;
 	v->clears = false;
 	if (v->vm->sw->replace)
 		v->vm->sw->replace(v);
@@ -104,6 +105,8 @@ int vpmu_vcpu_detach(struct vpmu_vcpu *v)
 {
 	if (v->loaded)
 		return VPMU_ERR_STATE;
+	if (!v->emulated)
+		return 0;
 	/* Counts so far are the guest's; then no event is left. */
 	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, v->vm->counters);
 	replace(v);
@@ -210,6 +213,7 @@ int vpmu_vcpu_load(struct vpmu_vcpu *v, struct vpmu_cpu *cpu)
 		return error;
 	v->loaded = true;
 	v->exits = 0;
+	v->pmi_given = false;
 	v->quiet_looks = 0;
 	v->touched_counters = false;
 	v->may_differ = 0;
@@ -348,9 +352,11 @@ int vpmu_vcpu_put(struct vpmu_vcpu *v)
 
 bool vpmu_vcpu_overflow(struct vpmu_vcpu *v, unsigned int slot)
 {
-	if (!v->emulated || slot >= VPMU_COUNTER_MAX)
+	struct vpmu_emulated *e = v->emulated;
+
+	if (!e || slot >= VPMU_COUNTER_MAX)
 		return false;
-	atomic_fetch_or(&v->emulated->hints, VPMU_BIT(slot));
+	atomic_fetch_or(&e->hints, VPMU_BIT(slot));
 	return atomic_load(&v->in_guest);
 }
 
@@ -523,7 +529,7 @@ int vpmu_vcpu_counter(struct vpmu_vcpu *v, unsigned int i, struct vpmu_counter_s
 		.value = v->state.value[i],
 		.selector = v->state.selector[i],
 	};
-	if (v->emulated) {
+	if (v->emulated && out->state != VPMU_COUNTER_ABSENT) {
 		out->enabled_time = v->emulated->counter[i].enabled;
 		out->running_time = v->emulated->counter[i].running;
 	}

@@ -232,13 +232,18 @@ static bool x86_fits(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
 	/* Of a guest without a PMU nothing ever gets there. */
 	if (!vm->counters)
 		return true;
+	if (vpmu_x86_model(vm)->tsx && !(caps->identity[0] & VPMU_X86_IDENTITY_TSX))
+		return false;
 	return caps->boundary != VPMU_BOUNDARY_NONE && caps->status_set && caps->exact_writes &&
 	       caps->version >= vpmu_x86_model(vm)->version &&
 	       same_widths(vpmu_x86_model(vm), caps->identity[0]);
 }
 
+/* PERF_METRICS would be reached through a direct GLOBAL_CTRL or RDPMC. */
 static bool x86_shape_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
 {
+	if (!(caps->identity[0] & VPMU_X86_IDENTITY_NO_METRICS))
+		return false;
 	return caps->counters == vm->counters && vpmu_x86_has_global(vpmu_x86_model(vm));
 }
 
@@ -378,7 +383,8 @@ static bool intel_is_valid(const struct vpmu_x86_model *m)
 		return false;
 	if ((m->gp && !width_is_valid(m->gp_width)) || (m->fixed && !width_is_valid(m->fixed_width)))
 		return false;
-	return intel_events_are_valid(m) && (m->pdcm || !m->full_width_writes) && !m->core_extension;
+	return intel_events_are_valid(m) && (m->pdcm || !m->full_width_writes) && !m->core_extension &&
+	       !m->metrics;
 }
 
 static bool amd_gp_is_valid(const struct vpmu_x86_model *m)
@@ -395,7 +401,7 @@ static bool amd_is_valid(const struct vpmu_x86_model *m)
 	if (m->version > 2 || !amd_gp_is_valid(m) || (m->gp && m->gp_width != VPMU_X86_WIDTH_MAX))
 		return false;
 	return !m->fixed && !m->events_length && !m->events_missing && !m->pdcm &&
-	       !m->full_width_writes && !m->tsx && !m->debug_bits;
+	       !m->full_width_writes && !m->tsx && !m->metrics && !m->debug_bits;
 }
 
 static bool model_is_valid(const struct vpmu_x86_model *m)
@@ -405,12 +411,14 @@ static bool model_is_valid(const struct vpmu_x86_model *m)
 	return m->vendor == VPMU_X86_AMD && amd_is_valid(m);
 }
 
-/* Architectural events that CPUID says are missing: the creation policy's denials too (V12). */
+/* Architectural events that CPUID says are missing: those the machine lacks or the creation policy denies too (V12). */
 static uint64_t missing(const struct vpmu_vm *vm)
 {
 	const struct vpmu_x86_model *m = vpmu_x86_model(vm);
 	uint64_t mask = m->events_missing;
 
+	if (vm->mode != VPMU_MODE_EMULATED && m->vendor == VPMU_X86_INTEL)
+		mask |= ~vm->machine->caps.identity[1] & (VPMU_BIT(m->events_length) - 1);
 	for (unsigned int e = 0; e < m->events_length; e++) {
 		if (x86_denied(vm, NULL, 0, vpmu_x86_event_code((enum vpmu_x86_event)e)))
 			mask |= VPMU_BIT(e);
@@ -462,6 +470,7 @@ static void intel_model(const struct vpmu_hw_caps *caps, struct vpmu_x86_model *
 	m->fixed_width = m->fixed ? (uint8_t)(caps->identity[0] >> 16) : 0;
 	m->events_length = caps->identity[1] & VPMU_BIT(VPMU_X86_SLOTS) ? 8 : 7;
 	m->events_missing = (uint8_t)(~caps->identity[1] & (VPMU_BIT(m->events_length) - 1));
+	m->tsx = caps->identity[0] & VPMU_X86_IDENTITY_TSX;
 	m->pdcm = caps->exact_writes;
 	m->full_width_writes = caps->exact_writes;
 }

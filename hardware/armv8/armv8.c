@@ -281,7 +281,7 @@ static void armv8_host(struct vpmu_hw *hw, uint64_t inside, uint64_t outside)
 
 static void armv8_host_select(struct vpmu_hw *hw, unsigned int i, uint64_t event, unsigned int flags)
 {
-	uint64_t selector = event;
+	uint64_t selector = event & 0xFFFF;
 
 	if (!(flags & VPMU_HOST_INSIDE) || !(flags & VPMU_HOST_KERNEL))
 		selector |= EVTYPER_P;

@@ -264,7 +264,7 @@ static void op_host(struct vpmu_hw *hw, uint64_t inside, uint64_t outside)
 /* EL1 and EL0 are guests, EL2 is the host. */
 static void op_host_select(struct vpmu_hw *hw, unsigned int i, uint64_t event, unsigned int flags)
 {
-	uint64_t selector = event;
+	uint64_t selector = event & 0xFFFF;
 
 	if (!(flags & VPMU_HOST_INSIDE) || !(flags & VPMU_HOST_KERNEL))
 		selector |= MODEL_FILTER_P;

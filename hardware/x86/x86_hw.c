@@ -22,6 +22,8 @@
 #define MSR_PERF_CTL 0xC0010200u
 #define MSR_PERF_CTR 0xC0010201u
 
+#define EVENT 0xFFFFull
+#define EVENT_AMD (EVENT | 0xFull << 32)
 #define SELECTOR_USR BIT(16)
 #define SELECTOR_OS BIT(17)
 #define SELECTOR_INT BIT(20)
@@ -423,7 +425,7 @@ static void op_host(struct vpmu_hw *hw, uint64_t inside, uint64_t outside)
 static void op_host_select(struct vpmu_hw *hw, unsigned int i, uint64_t event, unsigned int flags)
 {
 	struct vpmu_x86_hw *x86 = of(hw);
-	uint64_t selector = event | SELECTOR_EN;
+	uint64_t selector = (event & (is_amd(x86) ? EVENT_AMD : EVENT)) | SELECTOR_EN;
 
 	selector |= flags & VPMU_HOST_USER ? SELECTOR_USR : 0;
 	selector |= flags & VPMU_HOST_KERNEL ? SELECTOR_OS : 0;
@@ -583,7 +585,9 @@ static void describe(struct vpmu_x86_hw *x86)
 		.version = pmu->version,
 		.identity = {
 			VPMU_X86_IDENTITY(pmu->vendor, pmu->gp_width,
-					  pmu->fixed ? pmu->fixed_width : 0),
+					  pmu->fixed ? pmu->fixed_width : 0) |
+				(pmu->tsx ? VPMU_X86_IDENTITY_TSX : 0) |
+				(pmu->metrics ? 0 : VPMU_X86_IDENTITY_NO_METRICS),
 			events_of(pmu),
 		},
 	};

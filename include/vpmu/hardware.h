@@ -91,7 +91,12 @@ struct vpmu_hw_caps {
 	uint64_t identity[4];
 };
 
-/* identity[0] on x86: enum vpmu_x86_vendor + 1, widths in bits. */
+/*
+ * identity[0] on x86: enum vpmu_x86_vendor + 1, widths in bits, and what a selector or a direct register could
+ * reach: IN_TX and IN_TXCP are legal; there is no PERF_METRICS behind GLOBAL_CTRL and RDPMC.
+ */
+#define VPMU_X86_IDENTITY_TSX ((uint64_t)1 << 24)
+#define VPMU_X86_IDENTITY_NO_METRICS ((uint64_t)1 << 25)
 #define VPMU_X86_IDENTITY(vendor, gp_width, fixed_width) \
 	(((uint64_t)(vendor) + 1) | (uint64_t)(gp_width) << 8 | (uint64_t)(fixed_width) << 16)
 

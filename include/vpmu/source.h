@@ -14,6 +14,7 @@
  *  2. An event counts only while the guest executes, and only in the rings it was asked for.
  *  3. Counts are 64 bit, start at 0 with create, and never go back. What stop keeps from being counted
  *     is not counted later.
+ *     No hint of an event comes after its release has returned.
  *  4. create, start and period may fail and then change nothing; the others cannot fail.
  *  5. An overflow is reported by vpmu_vcpu_overflow(), from any context, at or after the event that
  *     reached the period, as often as the source likes: it is a hint, core looks at the count.

@@ -6,7 +6,7 @@
  *
  *  Memory.   The caller allocates every object, and it does not move while it is in use. The library
  *            allocates nothing, takes no lock, makes no system call, prints nothing and has no mutable
- *            globals. There is nothing to free. struct vpmu_state, the *saved* state, has no pointers.
+ *            globals. There is nothing to free, but a claim: vpmu_vm_end(). struct vpmu_state, the *saved* state, has no pointers.
  *            The members of the other objects are visible for their size only: read nothing but
  *            what a function returns, write nothing.
  *  NULL.     No pointer may be NULL unless the function says so; this is not checked.
@@ -112,7 +112,10 @@ struct vpmu_vcpu;
 struct vpmu_arch;                /* the guest architecture, see vpmu/arm.h, vpmu/x86.h */
 struct vpmu_switch;              /* the world switch */
 
-/* The two switches of mediated mode. They differ in cost, never in what the guest sees. */
+/*
+ * The two switches of mediated mode. They differ in cost, never in what the guest sees, but for one thing: of a
+ * guest that never clears its overflow status, the eager one cannot tell a new overflow (decision 0006).
+ */
 enum vpmu_switch_kind { VPMU_SWITCH_LAZY, VPMU_SWITCH_EAGER };
 
 /* What makes a VM's counters count. */
@@ -185,7 +188,10 @@ struct vpmu_vm_config {
 	uint32_t size;               /* sizeof(struct vpmu_vm_config) */
 	enum vpmu_mode mode;
 	enum vpmu_switch_kind switch_kind;  /* mediated */
-	/* NULL: every event. Must outlive the VM: what it denies is not advertised, so never counts. */
+	/*
+	 * NULL: every event. Must outlive the VM: what it denies is not advertised, so never counts. (x86 fixed
+	 * counters are taken out of the model by vpmu_x86_model_limit().)
+	 */
 	const struct vpmu_policy *policy;
 };
 
@@ -450,7 +456,8 @@ enum vpmu_pmi {
  * returns: VPMU_PMI_GUEST: forward it to the loaded vCPU; VPMU_PMI_HOST: host events overflowed, ask
  * vpmu_cpu_sample(); VPMU_PMI_BOTH; VPMU_PMI_LATE: no unreported overflow of the loaded vCPU or the host explains
  * it: end it at the interrupt controller, deliver nothing.
- * Context: [cpu], after vpmu_vcpu_exit(). Costs at most 2 PMU register reads, and where host events sample
+ * Context: [cpu], after vpmu_vcpu_exit(). A handler that is an NMI, as the host's entry is on x86, only notes
+ * that it came; this is called back in [cpu], before the next enter. Costs at most 2 PMU register reads, and where host events sample
  * one more, and 5 accesses for each of them that overflowed.
  */
 VPMU_API enum vpmu_pmi vpmu_cpu_pmi(struct vpmu_cpu *cpu);

@@ -62,6 +62,7 @@ struct vpmu_x86_model {
 	bool full_width_writes;      /* Intel: IA32_PMCn exist; needs pdcm */
 	bool core_extension;         /* AMD: PERF_CTL0..5; implied by version 2 */
 	bool tsx;                    /* Intel: IN_TX and IN_TXCP are legal */
+	bool metrics;                /* Intel, of a machine: it has PERF_METRICS. Not offered to guests */
 	/* Intel: bits of DEBUGCTL that the embedder implements itself (BTF, RTM ...); never PMU bits. */
 	uint64_t debug_bits;
 };

@@ -131,16 +131,16 @@ static void capabilities(void **state)
 		uint64_t status, identity, events;
 	} want[X86_CPU_CLASSES] = {
 		[X86_CPU_CORE2] = { 7 * BIT(32) | 3, VPMU_BOUNDARY_ATOMIC, 0, 0, 1, 2, 0,
-				    0x282801, 0x7F },
+				    0x2282801, 0x7F },
 		[X86_CPU_HASWELL] = { 7 * BIT(32) | 0xF, VPMU_BOUNDARY_ATOMIC, 0, 1, 1, 3, 0,
-				      0x303001, 0x7F },
+				      0x3303001, 0x7F },
 		[X86_CPU_SKYLAKE] = { 7 * BIT(32) | 0xFF, VPMU_BOUNDARY_ATOMIC, 1, 1, 1, 4,
-				      X86_STATUS_CTR_FRZ, 0x303001, 0x7F },
+				      X86_STATUS_CTR_FRZ, 0x3303001, 0x7F },
 		[X86_CPU_ICELAKE] = { 15 * BIT(32) | 0xFF, VPMU_BOUNDARY_ATOMIC, 1, 1, 1, 5,
-				      X86_STATUS_CTR_FRZ, 0x303001, 0xFF },
-		[X86_CPU_K7] = { 0xF, VPMU_BOUNDARY_NONE, 0, 1, 0, 1, 0, 0x3002, 0 },
-		[X86_CPU_ZEN2] = { 0x3F, VPMU_BOUNDARY_NONE, 0, 1, 0, 1, 0, 0x3002, 0 },
-		[X86_CPU_ZEN4] = { 0x3F, VPMU_BOUNDARY_GATED, 1, 1, 0, 2, 0, 0x3002, 0 },
+				      X86_STATUS_CTR_FRZ, 0x2303001, 0xFF },
+		[X86_CPU_K7] = { 0xF, VPMU_BOUNDARY_NONE, 0, 1, 0, 1, 0, 0x2003002, 0 },
+		[X86_CPU_ZEN2] = { 0x3F, VPMU_BOUNDARY_NONE, 0, 1, 0, 1, 0, 0x2003002, 0 },
+		[X86_CPU_ZEN4] = { 0x3F, VPMU_BOUNDARY_GATED, 1, 1, 0, 2, 0, 0x2003002, 0 },
 	};
 
 	(void)state;
