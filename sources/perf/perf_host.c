@@ -70,7 +70,8 @@ static const struct {
 	uint64_t generic;
 } meanings[VPMU_MEANINGS] = {
 	[VPMU_MEANS_RAW] = { { "raw" }, 0 },
-	[VPMU_MEANS_INSTRUCTIONS] = { { "instructions", "inst_retired" }, PERF_COUNT_HW_INSTRUCTIONS },
+	[VPMU_MEANS_INSTRUCTIONS] = {
+		{ "instructions", "inst_retired" }, PERF_COUNT_HW_INSTRUCTIONS },
 	[VPMU_MEANS_CYCLES] = { { "cpu-cycles", "cpu_cycles" }, PERF_COUNT_HW_CPU_CYCLES },
 	[VPMU_MEANS_REFERENCE_CYCLES] = { { "ref-cycles" }, PERF_COUNT_HW_REF_CPU_CYCLES },
 	[VPMU_MEANS_LLC_REFERENCES] = { { "cache-references" }, PERF_COUNT_HW_CACHE_REFERENCES },
@@ -86,7 +87,10 @@ const char *vpmu_perf_meaning_name(enum vpmu_event_meaning meaning)
 	return meanings[meaning].name[0];
 }
 
-/* Of the last-level cache only Intel's generic events are: AMD's are the L2's, Arm's the first level's. */
+/*
+ * Of the last-level cache only Intel's generic events are: AMD's are the L2's, Arm's the first
+ * level's.
+ */
 static bool is_honest(const struct vpmu_perf_host *host, enum vpmu_event_meaning meaning)
 {
 	bool llc = meaning == VPMU_MEANS_LLC_REFERENCES || meaning == VPMU_MEANS_LLC_MISSES;
@@ -151,14 +155,15 @@ static enum vpmu_perf_error encode_raw(const struct vpmu_perf_host *host, unsign
 }
 
 /*
- * The kernel takes any period below 2^63. An event that can overflow can be given another period later, an
- * event without one never.
+ * The kernel takes any period below 2^63. An event that can overflow can be given another period
+ * later, an event without one never.
  */
 #define NEVER (1ull << 62)
 
 enum vpmu_perf_error vpmu_perf_host_attr(const struct vpmu_perf_host *host, unsigned int pmu,
 					 enum vpmu_perf_encoding encoding,
-					 const struct vpmu_event *event, struct perf_event_attr *attr)
+					 const struct vpmu_event *event,
+					 struct perf_event_attr *attr)
 {
 	if (pmu >= host->pmus)
 		return VPMU_PERF_NO_PMU;
@@ -173,7 +178,9 @@ enum vpmu_perf_error vpmu_perf_host_attr(const struct vpmu_perf_host *host, unsi
 		.exclude_kernel = !event->kernel,
 	};
 	if (!event->checkpointed)
-		attr->sample_period = event->period && event->period < NEVER ? event->period : NEVER;
+		attr->sample_period = NEVER;
+	if (attr->sample_period && event->period && event->period < NEVER)
+		attr->sample_period = event->period;
 	if (event->meaning == VPMU_MEANS_RAW)
 		return encode_raw(host, pmu, encoding, event->selector, attr);
 	return encode_meaning(host, pmu, event->meaning, attr);
@@ -228,9 +235,10 @@ static enum vpmu_perf_error probe_one(struct vpmu_perf_host *host, struct vpmu_p
 {
 	const struct vpmu_event event = { .meaning = meaning, .user = true, .kernel = true };
 	struct perf_event_attr attr;
-	enum vpmu_perf_error error = vpmu_perf_host_attr(host, pmu, VPMU_PERF_ENCODING_NONE, &event, &attr);
+	enum vpmu_perf_error error;
 	int fd;
 
+	error = vpmu_perf_host_attr(host, pmu, VPMU_PERF_ENCODING_NONE, &event, &attr);
 	if (error)
 		return error;
 	fd = try_open(host, sys, &attr);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the host's perf events can count: its core PMUs as sysfs lists them, and what the kernel says
- * when it is asked for each event. One for all vCPUs; constant after vpmu_perf_host_probe().
+ * What the host's perf events can count: its core PMUs as sysfs lists them, and what the kernel
+ * says when it is asked for each event. One for all vCPUs; constant after vpmu_perf_host_probe().
  */
 #ifndef VPMU_PERF_HOST_H
 #define VPMU_PERF_HOST_H
@@ -12,7 +12,7 @@
 
 enum vpmu_perf_error {
 	VPMU_PERF_OK,
-	VPMU_PERF_NO_PMU,            /* no core PMU: a VM without one, firmware, or a driver that is missing */
+	VPMU_PERF_NO_PMU,            /* no core PMU: a VM, firmware, or a driver that is missing */
 	VPMU_PERF_PARANOID,          /* EACCES */
 	VPMU_PERF_FORBIDDEN,         /* EPERM: seccomp, or a security module */
 	VPMU_PERF_NO_SYSTEM_CALL,    /* ENOSYS: seccomp again, or a kernel without perf events */
@@ -71,7 +71,10 @@ struct vpmu_perf_host {
 	struct vpmu_perf_pmu pmu[VPMU_PERF_PMUS];
 	unsigned int names;
 	struct vpmu_perf_name name[VPMU_PERF_NAMES];
-	/* As vpmu_perf_host_probe() found, by meaning. RAW: whether raw events can be opened at all. */
+	/*
+	 * As vpmu_perf_host_probe() found, by meaning. RAW: whether raw events can be opened at
+	 * all.
+	 */
 	enum vpmu_perf_error error[VPMU_MEANINGS];
 	bool probed;
 	bool user_only;              /* counting guest kernels is refused */
@@ -80,8 +83,8 @@ struct vpmu_perf_host {
 };
 
 /*
- * vpmu_perf_host_find() - the host's PMUs, from files below (root), "" for this machine's. Makes no event.
- * returns: VPMU_PERF_OK, VPMU_PERF_NO_PMU, VPMU_PERF_TOO_MANY. Context: [init].
+ * vpmu_perf_host_find() - the host's PMUs, from files below (root), "" for this machine's. Makes
+ * no event. returns: VPMU_PERF_OK, VPMU_PERF_NO_PMU, VPMU_PERF_TOO_MANY. Context: [init].
  */
 enum vpmu_perf_error vpmu_perf_host_find(struct vpmu_perf_host *host, const char *root);
 
@@ -89,15 +92,17 @@ enum vpmu_perf_error vpmu_perf_host_find(struct vpmu_perf_host *host, const char
  * vpmu_perf_host_probe() - asks the kernel for one event of each meaning, for guests only.
  * returns: VPMU_PERF_OK, or why it gives none. Context: [init], after vpmu_perf_host_find().
  */
-enum vpmu_perf_error vpmu_perf_host_probe(struct vpmu_perf_host *host, struct vpmu_perf_system *sys);
+enum vpmu_perf_error vpmu_perf_host_probe(struct vpmu_perf_host *host,
+					  struct vpmu_perf_system *sys);
 
 /*
- * vpmu_perf_host_attr() - how PMU (pmu) counts (event) of a guest whose selectors are in (encoding).
- * returns: VPMU_PERF_OK, or why it does not. Context: any.
+ * vpmu_perf_host_attr() - how PMU (pmu) counts (event) of a guest whose selectors are in
+ * (encoding). returns: VPMU_PERF_OK, or why it does not. Context: any.
  */
 enum vpmu_perf_error vpmu_perf_host_attr(const struct vpmu_perf_host *host, unsigned int pmu,
 					 enum vpmu_perf_encoding encoding,
-					 const struct vpmu_event *event, struct perf_event_attr *attr);
+					 const struct vpmu_event *event,
+					 struct perf_event_attr *attr);
 
 /* Is (cpu) one of the PMU's? Context: any. */
 bool vpmu_perf_pmu_has(const struct vpmu_perf_pmu *pmu, int cpu);

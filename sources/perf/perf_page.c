@@ -6,7 +6,10 @@
 /* The kernel's updates are short, and on this CPU: a second try is rare. */
 #define TRIES 16u
 
-/* Nanoseconds since the kernel last wrote the page's times; see the kernel's description of the page. */
+/*
+ * Nanoseconds since the kernel last wrote the page's times; see the kernel's description of the
+ * page.
+ */
 static uint64_t nanoseconds_since(const volatile struct perf_event_mmap_page *page)
 {
 	uint64_t cycles = vpmu_perf_cycles();

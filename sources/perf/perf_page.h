@@ -24,7 +24,10 @@ enum vpmu_perf_presence {
 enum vpmu_perf_presence vpmu_perf_page_read(const volatile struct perf_event_mmap_page *page,
 					    struct vpmu_perf_reading *out);
 
-/* Chosen by file for each processor: user-mode reads of counter (i) and of the clock of time_mult. */
+/*
+ * Chosen by file for each processor: user-mode reads of counter (i) and of the clock of
+ * time_mult.
+ */
 bool vpmu_perf_reads_counters(void);
 uint64_t vpmu_perf_counter(uint32_t i);
 uint64_t vpmu_perf_cycles(void);

@@ -6,7 +6,8 @@
 #include <stdatomic.h>
 
 /* In the static block: a handler must not allocate it. */
-static _Thread_local struct vpmu_perf_source *_Atomic target __attribute__((tls_model("initial-exec")));
+static _Thread_local struct vpmu_perf_source *_Atomic target
+	__attribute__((tls_model("initial-exec")));
 
 static bool has(struct vpmu_perf_slot *slot, int fd)
 {

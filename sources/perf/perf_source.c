@@ -77,7 +77,10 @@ static bool ask_all(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot,
 	return true;
 }
 
-/* returns: false: what the pages show is not all, or no event is in a counter and nobody knows why. */
+/*
+ * returns: false: what the pages show is not all, or no event is in a counter and nobody knows
+ * why.
+ */
 static bool look_all(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot,
 		     struct vpmu_perf_reading *sum)
 {
@@ -247,7 +250,8 @@ static int open_one(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot, uns
 	return 0;
 }
 
-static int open_all(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot, const struct vpmu_event *e)
+static int open_all(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot,
+		    const struct vpmu_event *e)
 {
 	for (unsigned int i = 0; i < s->pmus; i++) {
 		if (open_one(s, slot, i, e))
@@ -257,8 +261,8 @@ static int open_all(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot, con
 }
 
 /*
- * Does it count, or is there no place for it? An answer is a reading, too. What it took the kernel to find a
- * place is not lost: the guest did not run.
+ * Does it count, or is there no place for it? An answer is a reading, too. What it took the
+ * kernel to find a place is not lost: the guest did not run.
  */
 static int check_place(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot)
 {
@@ -301,9 +305,10 @@ static int notify_all(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot)
 }
 
 /*
- * Of (events) until the sum is due, how many PMU (i)'s event counts before it reports. The shares add up to no
- * more than the whole, so that the sum never passes it unreported, wherever the thread goes; most of
- * it is where the thread is now. Early reports cost an exit each: the last VPMU_PERF_LATE are not shared.
+ * Of (events) until the sum is due, how many PMU (i)'s event counts before it reports. The shares
+ * add up to no more than the whole, so that the sum never passes it unreported, wherever the
+ * thread goes; most of it is where the thread is now. Early reports cost an exit each: the last
+ * VPMU_PERF_LATE are not shared.
  */
 static uint64_t share(const struct vpmu_perf_source *s, unsigned int i, int cpu, uint64_t events)
 {
@@ -318,7 +323,8 @@ static uint64_t share(const struct vpmu_perf_source *s, unsigned int i, int cpu,
 
 #define NEVER (1ull << 62)
 
-static int arm_one(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot, unsigned int i, uint64_t n)
+static int arm_one(struct vpmu_perf_source *s, struct vpmu_perf_slot *slot, unsigned int i,
+		   uint64_t n)
 {
 	int error = control(s, slot, i, PERF_EVENT_IOC_PERIOD, &n);
 
@@ -359,12 +365,14 @@ static int perf_period(struct vpmu_source *source, unsigned int i, uint64_t even
 static bool perf_supports(struct vpmu_source *source, const struct vpmu_event *e)
 {
 	struct vpmu_perf_source *s = perf_of(source);
+	const struct vpmu_perf_host *host = s->config.host;
 	struct perf_event_attr attr;
 
-	if (!s->pmus || (e->kernel && s->config.host->user_only) || s->config.host->error[e->meaning] ||
-	    is_refused(s, e))
+	if (!s->pmus || host->error[e->meaning] || is_refused(s, e))
 		return false;
-	return vpmu_perf_host_attr(s->config.host, s->first, s->config.encoding, e, &attr) == VPMU_PERF_OK;
+	if (e->kernel && host->user_only)
+		return false;
+	return !vpmu_perf_host_attr(host, s->first, s->config.encoding, e, &attr);
 }
 
 /* One PMU's event is created with its period; several get shares of it. */

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sources/perf - a counting source over the perf events of a Linux host: one pinned event of the vCPU's
- * thread for each slot, which counts guest execution only; on a hybrid host one for each kind of core.
+ * sources/perf - a counting source over the perf events of a Linux host: one pinned event of the
+ * vCPU's thread for each slot, which counts guest execution only; on a hybrid host one for each
+ * kind of core.
  *
  * Reads make no system call where the kernel shows its counters to user mode; `cheap_reads` then.
- * An event that the kernel cannot place counts nothing; reads report that (running < enabled) and try to
- * place it again.
+ * An event that the kernel cannot place counts nothing; reads report that (running < enabled) and
+ * try to place it again.
  *
- * Overflows come as a signal to the thread, which ends KVM_RUN. On a hybrid host (RULES D2) no overflow
- * is more than VPMU_PERF_LATE events late for each further kind of core, wherever the thread moves
- * meanwhile, at the price of hints that come early; an embedder that pins the thread to one kind of core says
- * so (`only`) and pays nothing.
+ * Overflows come as a signal to the thread, which ends KVM_RUN. On a hybrid host (RULES D2) no
+ * overflow is more than VPMU_PERF_LATE events late for each further kind of core, wherever the
+ * thread moves meanwhile, at the price of hints that come early; an embedder that pins the thread
+ * to one kind of core says so (`only`) and pays nothing.
  *
  * No allocation. Must be used by the vCPU's thread, which user-mode reads and signals belong to.
  */
@@ -47,13 +48,13 @@ struct vpmu_perf_config {
 	pid_t tid;                   /* the vCPU's thread; 0: the caller's */
 	/* What raw selectors are in: the guest's vendor. */
 	enum vpmu_perf_encoding encoding;
-	int signal;                  /* a real-time signal, see vpmu_perf_signal_init(); 0: no hints */
+	int signal;                  /* real-time, see vpmu_perf_signal_init(); 0: no hints */
 	/* An overflow was reported and the guest runs: make it exit. Signal-safe; may be NULL. */
 	void (*kick)(void *context);
 	void *context;
 	/* The thread is pinned to the cores of this PMU of the host; -1: it is not. */
 	int only;
-	bool count_host;             /* tests without a guest: count what the thread itself does, too */
+	bool count_host;             /* tests without a guest: count the thread itself, too */
 };
 
 struct vpmu_perf_source {
@@ -70,8 +71,8 @@ struct vpmu_perf_source {
 };
 
 /*
- * vpmu_perf_source_init() - (s) counts for (v). returns: VPMU_PERF_OK, or why the host gives no events at all;
- * (s) then supports none. Context: [init].
+ * vpmu_perf_source_init() - (s) counts for (v). returns: VPMU_PERF_OK, or why the host gives no
+ * events at all; (s) then supports none. Context: [init].
  */
 enum vpmu_perf_error vpmu_perf_source_init(struct vpmu_perf_source *s, struct vpmu_vcpu *v,
 					   const struct vpmu_perf_config *config);
@@ -80,8 +81,8 @@ enum vpmu_perf_error vpmu_perf_source_init(struct vpmu_perf_source *s, struct vp
 void vpmu_perf_source_fini(struct vpmu_perf_source *s);
 
 /*
- * vpmu_perf_signal_init() - installs the handler of (signal), once per process, and of SIGIO, which the kernel
- * sends in its place when too many are pending, unless that has a handler.
+ * vpmu_perf_signal_init() - installs the handler of (signal), once per process, and of SIGIO,
+ * which the kernel sends in its place when too many are pending, unless that has a handler.
  * returns: 0 or -errno. Context: [init].
  */
 int vpmu_perf_signal_init(int signal);
@@ -90,8 +91,8 @@ int vpmu_perf_signal_init(int signal);
 void vpmu_perf_signal_target(struct vpmu_perf_source *s);
 
 /*
- * What the handler does, for embedders with one of their own: file (fd) has overflowed; -1: any may have.
- * Context: [nmi].
+ * What the handler does, for embedders with one of their own: file (fd) has overflowed; -1: any
+ * may have. Context: [nmi].
  */
 void vpmu_perf_source_overflow(struct vpmu_perf_source *s, int fd);
 

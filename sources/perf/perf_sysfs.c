@@ -312,8 +312,11 @@ static enum vpmu_perf_encoding read_encoding(const char *root)
 
 	if (!file)
 		return encoding;
-	for (unsigned int i = 0; i < CPUINFO_LINES && !encoding && fgets(line, sizeof(line), file); i++)
+	for (unsigned int i = 0; i < CPUINFO_LINES && !encoding; i++) {
+		if (!fgets(line, sizeof(line), file))
+			break;
 		encoding = encoding_in(line);
+	}
 	(void)fclose(file);
 	return encoding;
 }

@@ -38,8 +38,10 @@ static uint64_t khz_of(const struct vpmu_time_source *s, const struct vpmu_event
 /* Halted guests are looked after ever more rarely; others when it is due. */
 static uint64_t patience(const struct vpmu_time_timer *t, uint64_t nanoseconds)
 {
-	uint64_t doubled = 2 * t->nanoseconds < VPMU_TIME_LATE ? 2 * t->nanoseconds : VPMU_TIME_LATE;
+	uint64_t doubled = 2 * t->nanoseconds;
 
+	if (doubled > VPMU_TIME_LATE)
+		doubled = VPMU_TIME_LATE;
 	if (t->idle < IDLE_TIMES || nanoseconds > doubled)
 		return nanoseconds;
 	return doubled;
@@ -74,18 +76,21 @@ static int set_timer(struct vpmu_time_source *s, unsigned int slot, uint64_t nan
 {
 	struct vpmu_time_system *sys = s->config.system;
 	struct vpmu_time_timer *t = &s->timer[slot];
+	bool was_set;
 
 	if (!make_timer(s, slot))
 		return -1;
 	note_idle(s, t);
 	nanoseconds = patience(t, nanoseconds);
-	s->source.calls++;
-	if (sys->set(sys, t->timer, nanoseconds))
-		return -1;
-	t->is_set = true;
 	t->clock = now(s);
 	t->nanoseconds = nanoseconds;
-	return 0;
+	s->source.calls++;
+	/* Before, because it may expire at once. One that was set still is if this fails. */
+	was_set = atomic_exchange(&t->is_set, true);
+	if (!sys->set(sys, t->timer, nanoseconds))
+		return 0;
+	t->is_set = was_set;
+	return -1;
 }
 
 static void clear_timer(struct vpmu_time_source *s, unsigned int slot)
@@ -101,7 +106,7 @@ static void clear_timer(struct vpmu_time_source *s, unsigned int slot)
 
 void vpmu_time_source_overflow(struct vpmu_time_source *s, unsigned int slot)
 {
-	if (slot >= VPMU_COUNTER_MAX)
+	if (slot >= VPMU_COUNTER_MAX || !s->timer[slot].is_set)
 		return;
 	atomic_store_explicit(&s->timer[slot].fired, true, memory_order_relaxed);
 	if (vpmu_vcpu_overflow(s->v, slot) && s->config.kick)
@@ -163,7 +168,8 @@ static int time_period(struct vpmu_source *source, unsigned int slot, uint64_t e
 	return -1;
 }
 
-static int time_create(struct vpmu_source *source, unsigned int slot, const struct vpmu_event *event)
+static int time_create(struct vpmu_source *source, unsigned int slot,
+		       const struct vpmu_event *event)
 {
 	struct vpmu_time_source *s = time_of(source);
 
@@ -211,7 +217,9 @@ static struct vpmu_count time_read(struct vpmu_source *source, unsigned int slot
 	const struct vpmu_time_event *e = &s->event[slot];
 	uint64_t nanoseconds = elapsed(s, e);
 
-	return (struct vpmu_count){ vpmu_time_cycles(nanoseconds, e->khz), nanoseconds, nanoseconds };
+	return (struct vpmu_count){
+		vpmu_time_cycles(nanoseconds, e->khz), nanoseconds, nanoseconds,
+	};
 }
 
 /* The timers stay with their slots: a stopped event's is not set. */

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sources/time - a counting source for hosts without hardware counters: core cycles and reference cycles are
- * guest run time at a fixed frequency, and overflow by a timer. It supports nothing else.
+ * sources/time - a counting source for hosts without hardware counters: core cycles and reference
+ * cycles are guest run time at a fixed frequency, and overflow by a timer. It supports nothing
+ * else.
  *
- * The timer runs in real time, of which the guest gets a part: it is never late but for what follows, and
- * early it is set again for what is left. While the guest hardly runs at all (HLT inside the kernel) that
- * would wake it for nothing at every period; after a few such times the timer waits longer, and the first
- * overflow after the halt may be VPMU_TIME_LATE nanoseconds late.
+ * The timer runs in real time, of which the guest gets a part: it is never late but for what
+ * follows, and early it is set again for what is left. While the guest hardly runs at all (HLT
+ * inside the kernel) that would wake it for nothing at every period; after a few such times the
+ * timer waits longer, and the first overflow after the halt may be VPMU_TIME_LATE nanoseconds
+ * late.
  *
- * A clock does not see rings: an event of one ring only is not supported, unless the embedder prefers too
- * much to nothing (any_ring).
+ * A clock does not see rings: an event of one ring only is not supported, unless the embedder
+ * prefers too much to nothing (any_ring).
  *
  * Reads make no system call if the embedder's clock makes none. No allocation.
  */
@@ -24,7 +26,10 @@
 
 #define VPMU_TIME_LATE 4000000u
 
-/* The timers: replaceable, so that a test can refuse any call at any time. Each returns 0 or -errno. */
+/*
+ * The timers: replaceable, so that a test can refuse any call at any time. Each returns 0 or
+ * -errno.
+ */
 struct vpmu_time_system {
 	/* A timer that sends (signal) with (slot) as its value to thread (tid). */
 	int (*create)(struct vpmu_time_system *sys, int signal, pid_t tid, unsigned int slot,
@@ -39,7 +44,11 @@ extern const struct vpmu_time_system vpmu_time_linux;
 
 struct vpmu_time_config {
 	struct vpmu_time_system *system;     /* outlives the source */
-	/* Nanoseconds of guest execution so far, never less than before. Context: [vcpu]. */
+	/*
+	 * Nanoseconds of guest execution so far, never less than before. It stands still between exit
+	 * and enter: an overflow that came there would find nobody who asks for interrupts again.
+	 * Context: [vcpu].
+	 */
 	uint64_t (*clock)(void *context);
 	/* An overflow was reported and the guest runs: make it exit. Signal-safe; may be NULL. */
 	void (*kick)(void *context);
@@ -64,7 +73,7 @@ struct vpmu_time_event {
 struct vpmu_time_timer {
 	timer_t timer;
 	bool exists;
-	bool is_set;
+	_Atomic bool is_set;         /* its signal is about something */
 	_Atomic bool fired;
 	uint8_t idle;                /* so many times it fired and the guest had hardly run */
 	uint64_t clock;              /* when it was set, */
@@ -87,8 +96,8 @@ void vpmu_time_source_init(struct vpmu_time_source *s, struct vpmu_vcpu *v,
 void vpmu_time_source_fini(struct vpmu_time_source *s);
 
 /*
- * vpmu_time_signal_init() - installs the handler of (signal), once per process. returns: 0 or -errno.
- * Context: [init].
+ * vpmu_time_signal_init() - installs the handler of (signal), once per process. returns: 0 or
+ * -errno. Context: [init].
  */
 int vpmu_time_signal_init(int signal);
 

@@ -47,7 +47,8 @@ const struct vpmu_time_system vpmu_time_linux = {
 };
 
 /* In the static block: a handler must not allocate it. */
-static _Thread_local struct vpmu_time_source *_Atomic target __attribute__((tls_model("initial-exec")));
+static _Thread_local struct vpmu_time_source *_Atomic target
+	__attribute__((tls_model("initial-exec")));
 
 static void handle(int signal, siginfo_t *info, void *context)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sources/perf: what it makes of a host's sysfs, and what it does with perf events, over a kernel in
- * software that refuses any call on demand (hybrid hosts, starvation, forced migration, user-mode reads); then
- * over this kernel's own software events.
+ * sources/perf: what it makes of a host's sysfs, and what it does with perf events, over a kernel
+ * in software that refuses any call on demand (hybrid hosts, starvation, forced migration, user-
+ * mode reads); then over this kernel's own software events.
  */
 #include "perf_page.h"
 #include "perf_source.h"
@@ -270,7 +270,8 @@ static void test_encodings(void **state)
 	assert_int_equal(encode(0, meaning(VPMU_MEANS_INSTRUCTIONS)), VPMU_PERF_OK);
 	assert_true(attr.type == 4 && attr.config == 0xC0);
 	assert_int_equal(encode(0, meaning(VPMU_MEANS_BRANCHES)), VPMU_PERF_OK);
-	assert_true(attr.type == PERF_TYPE_HARDWARE && attr.config == PERF_COUNT_HW_BRANCH_INSTRUCTIONS);
+	assert_int_equal(attr.type, PERF_TYPE_HARDWARE);
+	assert_true(attr.config == PERF_COUNT_HW_BRANCH_INSTRUCTIONS);
 	assert_int_equal(encode(0, meaning(VPMU_MEANS_LLC_MISSES)), VPMU_PERF_OK);
 	assert_int_equal(encode(0, raw(0x41234)), VPMU_PERF_OK);
 	assert_true(attr.type == 4 && attr.config == 0x41234);
@@ -873,7 +874,10 @@ static void test_contention(void **state)
 	assert_int_equal(ops->start(src(), 0), -1);
 	ops->release(src(), 1);
 	assert_int_equal(ops->start(src(), 0), 0);
-	/* Somebody else takes the place while it counts: reported, and taken back when that is possible. */
+	/*
+	 * Somebody else takes the place while it counts: reported, and taken back when that is
+	 * possible.
+	 */
 	execute(4, 100);
 	before = ops->read(src(), 0);
 	kernel.file[0].on = false;
@@ -915,7 +919,9 @@ static void test_starvation(void **state)
 	vpmu_perf_source_fini(&source);
 }
 
-/* Each system call of a life fails once: nothing stays open, nothing changes, the next try works. */
+/*
+ * Each system call of a life fails once: nothing stays open, nothing changes, the next try works.
+ */
 static void fail_everywhere(void (*put_host)(void), bool shown)
 {
 	struct vpmu_event e = meaning(VPMU_MEANS_CYCLES);
@@ -1014,7 +1020,10 @@ static void test_cheap_reads(void **state)
 	assert_int_equal(ops->create(src(), 0, &e), 0);
 	system_calls = source.system_calls;
 	calls = src()->calls;
-	/* In counter 1 of 40 bits, which has gone past its middle: negative, as the kernel set it. */
+	/*
+	 * In counter 1 of 40 bits, which has gone past its middle: negative, as the kernel set
+	 * it.
+	 */
 	kernel.hardware = BIT(40) - 6;
 	f->page.index = 2;
 	f->page.offset = 1000;
@@ -1155,8 +1164,8 @@ static uint64_t run_to_hint(struct rng *rng, uint64_t due, uint64_t *early)
 }
 
 /*
- * The thread moves whenever it likes, and the source is not told: no overflow is later than the bound, and
- * hints that come early are few.
+ * The thread moves whenever it likes, and the source is not told: no overflow is later than the
+ * bound, and hints that come early are few.
  */
 static void test_forced_migration(void **state)
 {

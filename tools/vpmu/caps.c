@@ -31,7 +31,8 @@ int vpmu_caps(int argc, char **argv)
 		else if (!strcmp(argv[i], "--root") && i + 1 < argc)
 			root = argv[++i];
 		else
-			die(EXIT_USAGE, "caps: '%s' is no option, or has no value; see --help", argv[i]);
+			die(EXIT_USAGE, "caps: '%s' is no option, or has no value; see --help",
+			    argv[i]);
 	}
 	caps_find(&caps, root);
 	(json ? caps_print_json : caps_print)(&caps);

@@ -48,9 +48,11 @@ static const char *missing_of_amd(struct vpmu_source *source)
 
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
 		if (!supports(source, expected[i]))
-			list = text("%s%s%s", list, *list ? ", " : "", vpmu_perf_meaning_name(expected[i]));
+			list = text("%s%s%s", list, *list ? ", " : "",
+				    vpmu_perf_meaning_name(expected[i]));
 	}
-	return text("an AMD guest cannot be told that an event is missing, and these are: %s", list);
+	return text("an AMD guest cannot be told that an event is missing, and these are: %s",
+		    list);
 }
 
 static const char *why_no_pmu(struct vpmu_source *source, enum vpmu_x86_vendor vendor)
@@ -82,7 +84,8 @@ static const char *raw_reason(const struct caps *caps, enum vpmu_perf_encoding g
 		vpmu_perf_strerror(caps->host.error[VPMU_MEANS_RAW]) : NULL;
 }
 
-static const char *event_reason(const struct caps *caps, const struct caps_source *out, unsigned int m)
+static const char *event_reason(const struct caps *caps, const struct caps_source *out,
+				unsigned int m)
 {
 	if (caps->host.error[m])
 		return vpmu_perf_strerror(caps->host.error[m]);
@@ -113,8 +116,8 @@ static const char *perf_reason(const struct caps *caps, enum vpmu_perf_error err
 static const char *perf_note(const struct caps *caps)
 {
 	if (caps->host.user_only)
-		return text("counting guest kernels takes CAP_PERFMON, or kernel.perf_event_paranoid at "
-			    "most 1 (it is %s)", paranoid(caps));
+		return text("counting guest kernels takes CAP_PERFMON, or "
+			    "kernel.perf_event_paranoid at most 1 (it is %s)", paranoid(caps));
 	if (caps->host.probed && caps->host.pmus && !caps->host.error[VPMU_MEANS_RAW] &&
 	    !caps->host.interrupts)
 		return vpmu_perf_strerror(VPMU_PERF_NO_INTERRUPT);
@@ -189,7 +192,7 @@ static uint64_t clock_khz(const char *root)
 
 	if (!f)
 		return 0;
-	for (unsigned int i = 0; i < 64 && !mhz && fgets(line, sizeof(line), f); i++) {
+	for (unsigned int i = 0; i < 64 && mhz <= 0 && fgets(line, sizeof(line), f); i++) {
 		if (!strncmp(line, "cpu MHz", 7) && strchr(line, ':'))
 			mhz = strtod(strchr(line, ':') + 1, NULL);
 	}
@@ -206,7 +209,8 @@ static const char *kvm_reason(const char *root)
 		return NULL;
 	}
 	if (errno == ENOENT)
-		return "there is no /dev/kvm: virtualization is off, or its kernel module is not loaded";
+		return "there is no /dev/kvm: virtualization is off, "
+		       "or its kernel module is not loaded";
 	return text("/dev/kvm: %s", strerror(errno));
 }
 

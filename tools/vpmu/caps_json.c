@@ -15,7 +15,10 @@ static void separate(void)
 	follows = true;
 }
 
-/* Bytes that are no ASCII come from file names, which are not always UTF-8: as Latin-1 they are valid. */
+/*
+ * Bytes that are no ASCII come from file names, which are not always UTF-8: as Latin-1 they are
+ * valid.
+ */
 static void put_string(const char *s)
 {
 	putchar('"');

@@ -25,7 +25,8 @@ static void print_guest(const struct caps_guest *g)
 		printf("no PMU: %s\n", g->reason);
 		return;
 	}
-	printf("%u counters, %u fixed ones, version %u\n", g->model.gp, g->model.fixed, g->model.version);
+	printf("%u counters, %u fixed ones, version %u\n", g->model.gp, g->model.fixed,
+	       g->model.version);
 	for (unsigned int m = 0; m < VPMU_MEANINGS; m++)
 		print_reason(vpmu_perf_meaning_name((enum vpmu_event_meaning)m), g->event[m]);
 }
@@ -55,7 +56,8 @@ static void print_host(const struct caps *caps)
 	if (!caps->host.pmus)
 		printf("  core PMUs: none\n");
 	for (unsigned int i = 0; i < caps->host.pmus; i++)
-		printf("  core PMU: %s, CPUs %s\n", caps->host.pmu[i].name, caps_cpus(&caps->host.pmu[i]));
+		printf("  core PMU: %s, CPUs %s\n", caps->host.pmu[i].name,
+		       caps_cpus(&caps->host.pmu[i]));
 	if (caps->host.pmus > 1)
 		printf("  events that all of them list: %u\n", caps->host.names);
 }

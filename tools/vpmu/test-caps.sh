@@ -40,7 +40,7 @@ with open(sys.argv[1], encoding="utf-8") as f:
     value = json.load(f)
 for key in sys.argv[2:]:
     value = value[int(key) if isinstance(value, list) else key]
-print(json.dumps(value))' "$tmp/out" "$@"
+print(json.dumps(value))' "$tmp/out" "$@" 2>/dev/null
 }
 is()
 {
