@@ -5,6 +5,7 @@
 #include "x86_rig.h"
 
 #define FIXED X86_PMU_FIXED
+#define FIXED_RINGS ((uint64_t)(X86_FIXED_OS | X86_FIXED_USR))
 #define LVTPC_VECTOR 0x40u       /* of the guests; many use an NMI, which changes nothing here */
 
 const char *const rig_edge_names[EDGES] = {
@@ -224,7 +225,7 @@ static void bare_reset(struct rig_vcpu *g)
 static bool is_active(const struct rig_vcpu *g, unsigned int i)
 {
 	const struct x86_pmu *b = &g->bare;
-	uint64_t enables = i < FIXED ? X86_SEL_EN : X86_FIXED_OS | X86_FIXED_USR;
+	uint64_t enables = i < FIXED ? X86_SEL_EN : FIXED_RINGS;
 
 	if (!has_counter(b, i) || !(selector_of(b, i) & enables))
 		return false;
@@ -260,7 +261,10 @@ static uint64_t overflows(const struct rig_vcpu *g)
 /* Owed whatever becomes of the status: the library counted it, or there is none. */
 #define NO_STATUS BIT(63)
 
-/* A guest that clears an overflow that its PMI has not told it of knows: the vector then finds nothing. */
+/*
+ * A guest that clears an overflow that its PMI has not told it of knows: the vector then finds
+ * nothing.
+ */
 static void note_acks(struct rig_vcpu *g)
 {
 	uint64_t left = g->owed & (g->bare.global_status | NO_STATUS);
@@ -286,13 +290,13 @@ static void without_denied(struct rig_vcpu *g)
 		if (i < FIXED)
 			g->bare.selector[i] &= ~X86_SEL_EN;
 		else
-			g->bare.fixed_ctrl &= ~((X86_FIXED_OS | X86_FIXED_USR) << (4 * (i - FIXED)));
+			g->bare.fixed_ctrl &= ~(FIXED_RINGS << (4 * (i - FIXED)));
 	}
 }
 
 /*
- * The bare machine executes; (seen) by a hardware that a status bit can hide an overflow from, not by the
- * library's arithmetic.
+ * The bare machine executes; (seen) by a hardware that a status bit can hide an overflow from, not
+ * by the library's arithmetic.
  */
 static void bare_retire(struct rig_vcpu *g, bool user, const struct x86_pmu_events *events,
 			bool hardware)
@@ -429,6 +433,9 @@ void rig_init(struct rig *r, const struct rig_options *options)
 	x86_cpu_class_config(options->class, &r->config);
 	r->config.status_skid = options->status_skid;
 	r->config.interrupt_skid = options->interrupt_skid;
+	r->config.amd_vmrun_branch = options->amd_vmrun_branch;
+	r->config.atom_instructions = options->atom_instructions;
+	r->config.atom_branches = options->atom_branches;
 	r->config.counters_of[X86_PMU_LLC_MISSES] = 0x5;
 	for (unsigned int k = 0; k < RIG_POLICIES; k++)
 		compile_policy(&r->policies[k], &policies[k],
@@ -571,7 +578,9 @@ static void follow_host(struct rig_cpu *c)
 	}
 }
 
-/* V1, V2, V7: nothing of a guest is on or can be read; what is there is what the host left, or 0. */
+/*
+ * V1, V2, V7: nothing of a guest is on or can be read; what is there is what the host left, or 0.
+ */
 static void check_host(struct rig *r, struct rig_cpu *c)
 {
 	const struct x86_pmu *pmu = &c->x86.pmu;
@@ -754,7 +763,10 @@ static void set_lvtpc(struct rig_vcpu *g, uint32_t value)
 	x86_pmu_set_lvtpc(&g->bare, value);
 }
 
-/* A guest that never clears its status is given every vector that could be its, when vectors are late. */
+/*
+ * A guest that never clears its status is given every vector that could be its, when vectors are
+ * late.
+ */
 static bool is_explained(const struct rig_vcpu *g)
 {
 	return g->owed || g->maybe || (!g->rig->exact && !g->clears && overflows(g));
@@ -864,6 +876,8 @@ static const struct x86_pmu_events host_events = {
 /* Instructions of the hypervisor itself. */
 static void hypervisor_works(struct rig_cpu *c)
 {
+	if (c->rig->calm)
+		return;
 	for (uint64_t n = rng_below(&c->rig->noise, 3); n; n--)
 		x86_cpu_host(&c->x86, false, &host_events);
 	/* The NMI of a host event, or of a guest's overflow that was late. */
@@ -979,7 +993,7 @@ static void exit_edge(struct rig_vcpu *g, enum vpmu_owner before)
 		edge(g, g->cpu->asked ? EDGE_EXIT_REQUEST : EDGE_EXIT_QUIET_TWICE);
 }
 
-static void leave(struct rig_vcpu *g)
+void rig_leave(struct rig_vcpu *g)
 {
 	struct rig_cpu *c = g->cpu;
 	enum vpmu_owner before = rig_owner(c);
@@ -1002,6 +1016,8 @@ static void leave(struct rig_vcpu *g)
 /* Somebody looks before the vector is taken. */
 static void look(struct rig_vcpu *g)
 {
+	if (g->rig->calm)
+		return;
 	switch (rng_below(&g->rig->noise, 16)) {
 	case 0:
 		check_owed(g);
@@ -1019,10 +1035,13 @@ static void look(struct rig_vcpu *g)
 
 void rig_exit(struct rig_vcpu *g)
 {
-	leave(g);
+	rig_leave(g);
 	look(g);
-	/* Interrupts may stay disabled for long: the vector is taken now or when another guest runs. */
-	if (rng_one_in(&g->rig->noise, 2))
+	/*
+	 * Interrupts may stay disabled for long: the vector is taken now or when another guest
+	 * runs.
+	 */
+	if (g->rig->calm || rng_one_in(&g->rig->noise, 2))
 		rig_take_interrupts(g->cpu);
 	look(g);
 }
@@ -1111,7 +1130,9 @@ void rig_reclaim(struct rig_cpu *c)
 	assert_int_equal(c->x86.x86.hw.accesses, accesses);
 }
 
-/* Another CPU asks. If the guest does not run here, the hypervisor polls, or not until it enters. */
+/*
+ * Another CPU asks. If the guest does not run here, the hypervisor polls, or not until it enters.
+ */
 void rig_request_reclaim(struct rig_cpu *c)
 {
 	struct rig *r = c->rig;
@@ -1132,7 +1153,9 @@ void rig_request_reclaim(struct rig_cpu *c)
 	check_cpu(r, c);
 }
 
-/* Running vCPUs are made to exit: how soon they would by themselves differs between the switches. */
+/*
+ * Running vCPUs are made to exit: how soon they would by themselves differs between the switches.
+ */
 void rig_set_policy(struct rig *r, struct rig_vm *vm, const struct rig_policy *policy)
 {
 	bool kicked[RIG_VCPUS] = { false };
@@ -1382,8 +1405,8 @@ static struct rig_vcpu *random_idle(struct rig *r)
 }
 
 /*
- * RULES C2: the vector stays latched while (g) is put, and another guest is loaded and perhaps entered, which it
- * makes exit. Guests do not see that, so it is no step of the schedule.
+ * RULES C2: the vector stays latched while (g) is put, and another guest is loaded and perhaps
+ * entered, which it makes exit. Guests do not see that, so it is no step of the schedule.
  */
 static void detour(struct rig_vcpu *g, struct rig_vcpu *other)
 {
@@ -1394,7 +1417,7 @@ static void detour(struct rig_vcpu *g, struct rig_vcpu *other)
 	/* A policy is taken over when the schedule says so. */
 	if (other->policy == other->vm->policy && rng_one_in(&g->rig->noise, 2)) {
 		rig_enter(other);
-		leave(other);
+		rig_leave(other);
 	}
 	rig_take_interrupts(c);
 	rig_put(other);
@@ -1404,8 +1427,11 @@ static void detour(struct rig_vcpu *g, struct rig_vcpu *other)
 /* The host does something with the PMU before interrupts are enabled. */
 static void dawdle(struct rig_vcpu *g)
 {
-	struct rig_vcpu *other = random_idle(g->rig);
+	struct rig_vcpu *other;
 
+	if (g->rig->calm)
+		return;
+	other = random_idle(g->rig);
 	look(g);
 	if (other && g->policy == g->vm->policy && rng_one_in(&g->rig->noise, 3))
 		detour(g, other);
@@ -1417,7 +1443,7 @@ static void dawdle(struct rig_vcpu *g)
 static void settle(struct rig_vcpu *g)
 {
 	while (x86_pmu_interrupt(&g->cpu->x86.pmu) != X86_PMU_NO_INTERRUPT) {
-		leave(g);
+		rig_leave(g);
 		dawdle(g);
 		rig_take_interrupts(g->cpu);
 		look(g);
@@ -1498,8 +1524,8 @@ static void compare_access(struct rig_vcpu *g, const struct rig_access *a, bool 
 	if (ok != bare_ok || (ok && a->op != RIG_WRMSR && !skip && a->value != bare))
 		rig_fail(g->rig, "vCPU %d: %s %#x of %#llx: %s, bare %s; bare %#llx",
 			 (int)(g - g->rig->vcpus), ops[a->op], a->index,
-			 (unsigned long long)a->value, ok ? "done" : "#GP", bare_ok ? "done" : "#GP",
-			 (unsigned long long)bare);
+			 (unsigned long long)a->value, ok ? "done" : "#GP",
+			 bare_ok ? "done" : "#GP", (unsigned long long)bare);
 	record(g->rig, ok);
 	if (!skip)
 		record(g->rig, a->value);
@@ -1563,7 +1589,9 @@ uint64_t rig_rdpmc(struct rig_vcpu *g, uint32_t ecx)
 	return a.value;
 }
 
-/* A masked entry loses what is owed; with skid it may yet come through when it is unmasked again. */
+/*
+ * A masked entry loses what is owed; with skid it may yet come through when it is unmasked again.
+ */
 static void mask_owed(struct rig_vcpu *g)
 {
 	if (!(g->lvtpc & X86_LVTPC_MASKED))
@@ -1590,7 +1618,10 @@ void rig_lvtpc(struct rig_vcpu *g, uint32_t value)
 
 /* ---- Guest code ---- */
 
-/* What a selector that means nothing to the source counts of (events): by a PMU with that one counter. */
+/*
+ * What a selector that means nothing to the source counts of (events): by a PMU with that one
+ * counter.
+ */
 static uint64_t amount(const struct rig_vcpu *g, uint64_t selector,
 		       const struct x86_pmu_events *events)
 {
@@ -1638,4 +1669,13 @@ void rig_run(struct rig_vcpu *g, bool user, uint64_t n)
 		rig_enter(g);
 	}
 	after_action(g);
+}
+
+void rig_retire(struct rig_vcpu *g, bool user, uint64_t n)
+{
+	struct x86_pmu_events events = rig_events(g->rig, n);
+
+	g->rig->doing = "retire";
+	retire(g, user, &events);
+	rig_check(g->rig);
 }

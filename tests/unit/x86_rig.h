@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guests on software x86 CPUs: physical CPUs (hardware/model/x86_cpu.h), vCPUs of several VMs on them, mediated
- * and emulated side by side, and for each vCPU a bare machine (x86_pmu alone) that does the same things.
- * Whatever the schedule, a guest must see and count what its bare machine does (V3), and after every
- * step the invariants of docs/rules.md hold.
+ * Guests on software x86 CPUs: physical CPUs (hardware/model/x86_cpu.h), vCPUs of several VMs on
+ * them, mediated and emulated side by side, and for each vCPU a bare machine (x86_pmu alone) that
+ * does the same things. Whatever the schedule, a guest must see and count what its bare machine
+ * does (V3), and after every step the invariants of docs/rules.md hold.
  *
- * A guest access runs direct where vpmu_x86_is_direct() says so; else the rig exits, gives it to the library,
- * counts the instruction and enters again, as a hypervisor does. The bare machine has the guest's
- * model; counters that the policy denies are switched off in it while something retires.
+ * A guest access runs direct where vpmu_x86_is_direct() says so; else the rig exits, gives it to
+ * the library, counts the instruction and enters again, as a hypervisor does. The bare machine has
+ * the guest's model; counters that the policy denies are switched off in it while something
+ * retires.
  *
- * Interrupts. A bare machine interrupts at the overflow; the physical one up to interrupt_skid steps later, and
- * the host takes its vector when it likes: after put, with another guest, or never on this CPU. So a PMI is
- * *owed* from an overflow that found LVTPC unmasked on, and
- *  - the PMI of an owed overflow is handed out at the next enter, or, while its vector is still under way
- *    (latched or late) and nothing has saved the guest, at an enter before which that has arrived;
- *  - all that is owed at one enter is one PMI; one more is owed until the next exit if something overflows after
- *    the PMI of that exit was handed out;
- *  - no PMI is handed out that is not owed. There may be one or not (decision 0006) where the hardware's registers do
- *    not say: the guest has not cleared the status of a counter that overflowed again, or has cleared it before
- *    its PMI came.
+ * Interrupts. A bare machine interrupts at the overflow; the physical one up to interrupt_skid
+ * steps later, and the host takes its vector when it likes: after put, with another guest, or never
+ * on this CPU. So a PMI is *owed* from an overflow that found LVTPC unmasked on, and
+ *  - the PMI of an owed overflow is handed out at the next enter, or, while its vector is still
+ *    under way (latched or late) and nothing has saved the guest, at an enter before which that has
+ *    arrived;
+ *  - all that is owed at one enter is one PMI; one more is owed until the next exit if something
+ *    overflows after the PMI of that exit was handed out;
+ *  - no PMI is handed out that is not owed. There may be one or not (decision 0006) where the
+ *    hardware's registers do not say: the guest has not cleared the status of a counter that
+ *    overflowed again, or has cleared it before its PMI came.
  * Without skid (exact) the guest moreover exits before its next instruction.
  */
 #ifndef VPMU_TESTS_X86_RIG_H
@@ -36,7 +38,7 @@
 enum rig_shape {
 	SHAPE_OWN,                   /* the machine's; 2 vCPUs */
 	SHAPE_POLICY,                /* the same, created with a policy */
-	SHAPE_OLD,                   /* Intel: version 2, all counters. AMD: PerfMonV2 with 4 counters */
+	SHAPE_OLD,                   /* Intel: version 2, all counters. AMD: PerfMonV2, 4 */
 	SHAPE_SMALL,                 /* Intel: version 2, 4 + 2 counters. AMD: K7 */
 	SHAPE_FIRST,                 /* Intel: version 1, 4 counters. AMD: core extension */
 	SHAPE_EMULATED,              /* the machine's, by events of sources/script */
@@ -137,6 +139,7 @@ struct rig_options {
 	enum x86_cpu_class class;
 	enum vpmu_switch_kind kinds[RIG_VMS];
 	uint32_t status_skid, interrupt_skid;
+	bool amd_vmrun_branch, atom_instructions, atom_branches;
 	uint64_t seed;
 };
 
@@ -154,6 +157,7 @@ struct rig {
 	uint64_t trace;              /* hash of all that guests read */
 	const char *doing;
 	bool exact;                  /* no skid */
+	bool calm;                   /* the hypervisor does what it is told, at once, and no more */
 	/* Statistics that tests look at. */
 	uint64_t direct, trapped, vectors, late, nmis, pmis;
 };
@@ -167,6 +171,8 @@ void rig_init_plain(struct rig *r, enum x86_cpu_class class, enum vpmu_switch_ki
 void rig_load(struct rig_vcpu *g, struct rig_cpu *c);
 void rig_enter(struct rig_vcpu *g);
 void rig_exit(struct rig_vcpu *g);
+/* The same with interrupts disabled: what is latched stays so. */
+void rig_leave(struct rig_vcpu *g);
 /* Up to (n) exits and enters without an instruction in between, while the guest is resident. */
 void rig_bounce(struct rig_vcpu *g, unsigned int n);
 void rig_put(struct rig_vcpu *g);
@@ -180,7 +186,9 @@ void rig_host_counts(struct rig_cpu *c);
 void rig_host_works(struct rig_cpu *c);
 /* Interrupts that the CPU has latched are taken. The guest is not running. */
 void rig_take_interrupts(struct rig_cpu *c);
-/* A vCPU that is loaded nowhere moves into a new one through its saved state or MSRs; or is reset. */
+/*
+ * A vCPU that is loaded nowhere moves into a new one through its saved state or MSRs; or is reset.
+ */
 void rig_migrate(struct rig_vcpu *g, bool by_msrs);
 void rig_reset(struct rig_vcpu *g);
 
@@ -200,10 +208,17 @@ uint64_t rig_rdpmc(struct rig_vcpu *g, uint32_t ecx);
 void rig_lvtpc(struct rig_vcpu *g, uint32_t value);
 /* (n) instructions, and what comes with them. */
 void rig_run(struct rig_vcpu *g, bool user, uint64_t n);
+/*
+ * A mediated guest executes, and exits for another reason than the vector that it may have caused:
+ * rig_leave().
+ */
+void rig_retire(struct rig_vcpu *g, bool user, uint64_t n);
 
 /* What rig_run() makes of (n). */
 struct x86_pmu_events rig_events(const struct rig *r, uint64_t n);
-/* MSRs of this guest: selector, counter (widest writes), GLOBAL_CTRL, GLOBAL_STATUS and its reset. */
+/*
+ * MSRs of this guest: selector, counter (widest writes), GLOBAL_CTRL, GLOBAL_STATUS and its reset.
+ */
 uint32_t rig_msr_selector(const struct rig_vcpu *g, unsigned int i);
 uint32_t rig_msr_counter(const struct rig_vcpu *g, unsigned int i);
 uint32_t rig_msr_global(const struct rig_vcpu *g);

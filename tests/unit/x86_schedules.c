@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random schedules on x86: a lazy and an eager world switch on the same class of machine, in step, with emulated
- * guests beside them. Guests must see what bare machines do and the same with both switches; the matrix of
- * state edges says that the schedule went everywhere (RULES A9). Then the same with interrupts and status that
- * come late (RULES C2), and with the errata of real parts.
+ * Random schedules on x86: a lazy and an eager world switch on the same class of machine, in step,
+ * with emulated guests beside them. Guests must see what bare machines do and the same with both
+ * switches; the matrix of state edges says that the schedule went everywhere (RULES A9). Then the
+ * same with interrupts and status that come late (RULES C2), and with the errata of real parts.
  *
  * usage: test-x86-schedules skylake|icelake|zen4 [SEED]
  */
@@ -59,8 +59,8 @@ static uint64_t random_value(struct rig_vcpu *g, unsigned int i)
 }
 
 /*
- * An emulated instruction is alone in its cycle: whether an edge is seen in it nobody can tell, so nobody asks for
- * edges of what the library counts.
+ * An emulated instruction is alone in its cycle: whether an edge is seen in it nobody can tell, so
+ * nobody asks for edges of what the library counts.
  */
 static uint64_t random_selector(struct rig_vcpu *g)
 {
@@ -83,7 +83,9 @@ static uint64_t random_selector(struct rig_vcpu *g)
 	return selector;
 }
 
-/* Reserved bits: Intel faults, AMD drops them. GuestOnly and HostOnly are not the guest's to see. */
+/*
+ * Reserved bits: Intel faults, AMD drops them. GuestOnly and HostOnly are not the guest's to see.
+ */
 static uint64_t rubbish(struct rig_vcpu *g)
 {
 	struct rng *rng = &g->rig->rng;
@@ -116,8 +118,8 @@ static void write_msr(struct rig_vcpu *g, uint32_t index, uint64_t value)
 }
 
 /*
- * A status that is still set hides the next overflow of its counter from the hardware's registers, and with it
- * a freeze: a guest that has its counters frozen clears it first.
+ * A status that is still set hides the next overflow of its counter from the hardware's registers,
+ * and with it a freeze: a guest that has its counters frozen clears it first.
  */
 static void stay_exact(struct rig_vcpu *g)
 {
@@ -125,7 +127,10 @@ static void stay_exact(struct rig_vcpu *g)
 		rig_wrmsr(g, rig_msr_reset(g), counters(g) | frozen(g));
 }
 
-/* Versions 2 and 3 are frozen by the library, when it hands out the PMI: not exactly (x86_switching). */
+/*
+ * Versions 2 and 3 are frozen by the library, when it hands out the PMI: not exactly
+ * (x86_switching).
+ */
 static void random_debugctl(struct rig_vcpu *g)
 {
 	struct rng *rng = &g->rig->rng;
@@ -157,7 +162,8 @@ static void random_status_write(struct rig_vcpu *g)
 	if (rng_one_in(rng, 16))
 		value |= frozen(g) | BIT(62 - 40 * set);
 	if (!set) {
-		write_msr(g, rig_msr_reset(g), rng_one_in(rng, 2) ? counters(g) | frozen(g) : value);
+		write_msr(g, rig_msr_reset(g),
+			  rng_one_in(rng, 2) ? counters(g) | frozen(g) : value);
 		return;
 	}
 	if (g->bare.debugctl)
@@ -488,7 +494,10 @@ static struct rig_vcpu *random_vcpu(struct rig *r)
 	return &r->vcpus[rng_below(&r->rng, RIG_VCPUS)];
 }
 
-/* The hypervisor's instructions around each access take most of the time, and a fault in their way shows often. */
+/*
+ * The hypervisor's instructions around each access take most of the time, and a fault in their way
+ * shows often.
+ */
 static void set_cost(struct rig *r)
 {
 	static const struct x86_pmu_events cost = { .instructions = 4, .cycles = 5, .branches = 1 };
@@ -605,12 +614,128 @@ static void late_interrupts(void **state)
 	}
 }
 
+/* ---- Errata (RULES F5) ---- */
+
+/* User, kernel, both. */
+static uint64_t rings(unsigned int i)
+{
+	return 1 + i / 3 % 3;
+}
+
+/* Counters in each ring and in both, of each event; values from 0, so that none overflows. */
+static void program_all(struct rig_vcpu *g)
+{
+	uint64_t fixed = 0;
+
+	for (unsigned int i = 0; i < g->bare.config.gp; i++) {
+		enum x86_pmu_kind kind = i % 3 == 0 ? X86_PMU_INSTRUCTIONS
+				       : i % 3 == 1 ? X86_PMU_BRANCHES : X86_PMU_CYCLES;
+		uint64_t selector = rig_event(g, kind) | X86_SEL_EN | rings(i) << 16;
+
+		assert_int_equal(vpmu_x86_set_msr(&g->v, rig_msr_selector(g, i), selector),
+				 VPMU_HANDLED);
+		assert_true(x86_pmu_wrmsr(&g->bare, rig_msr_selector(g, i), selector));
+	}
+	for (unsigned int i = 0; i < g->bare.config.fixed; i++)
+		fixed |= (uint64_t)(1 + i % 3) << (4 * i);
+	if (fixed) {
+		assert_int_equal(vpmu_x86_set_msr(&g->v, X86_MSR_FIXED_CTR_CTRL, fixed),
+				 VPMU_HANDLED);
+		assert_true(x86_pmu_wrmsr(&g->bare, X86_MSR_FIXED_CTR_CTRL, fixed));
+	}
+	assert_int_equal(vpmu_x86_set_msr(&g->v, rig_msr_global(g), counters(g)), VPMU_HANDLED);
+	assert_true(x86_pmu_wrmsr(&g->bare, rig_msr_global(g), counters(g)));
+}
+
+/* Once in and out again. */
+static void execute_once(struct rig_vcpu *g, struct rng *rng)
+{
+	struct x86_pmu_events events = rig_events(g->rig, rng_below(rng, 100));
+	bool user = rng_one_in(rng, 2);
+
+	assert_int_equal(vpmu_vcpu_enter(&g->v, 0), 0);
+	x86_cpu_enter(&g->cpu->x86);
+	x86_pmu_retire(&g->cpu->x86.pmu, user, &events);
+	x86_pmu_retire(&g->bare, user, &events);
+	x86_cpu_exit(&g->cpu->x86);
+	assert_int_equal(vpmu_vcpu_exit(&g->v, 0), 0);
+}
+
+/* How much more than the bare machine may counter (i) have after (n) entries and exits? */
+static uint64_t bound(const struct rig_vcpu *g, unsigned int i, uint64_t n)
+{
+	const struct x86_pmu_config *c = &g->rig->config;
+	bool fixed = i >= X86_PMU_FIXED;
+	/* A fixed counter's rings are the other way round. */
+	bool kernel = fixed ? (i - X86_PMU_FIXED) % 3 != 1 : rings(i) & 2;
+	bool instructions = fixed ? i == X86_PMU_FIXED : i % 3 == 0;
+	bool branches = !fixed && i % 3 == 1;
+	/* The instruction too many takes its cycle. */
+	bool cycles = fixed ? !instructions : i % 3 == 2;
+
+	if (!kernel)
+		return 0;
+	return ((instructions || cycles) && c->atom_instructions ? 2 * n : 0) +
+	       (branches && c->atom_branches ? 2 * n : 0) +
+	       (branches && c->amd_vmrun_branch ? n : 0);
+}
+
+static void counts_within_bounds(struct rig_options *options, bool atom_i, bool atom_b, bool vmrun)
+{
+	struct rig_vcpu *g = &lazy.vcpus[0];
+	struct rng rng = { seed + 77 };
+	struct vpmu_state s;
+	uint64_t over = 0;
+
+	options->atom_instructions = atom_i;
+	options->atom_branches = atom_b;
+	options->amd_vmrun_branch = vmrun;
+	rig_init(&lazy, options);
+	rig_load(g, &lazy.cpus[0]);
+	program_all(g);
+	for (unsigned int n = 0; n < 1000; n++) {
+		execute_once(g, &rng);
+		if (n % 50 == 49) {
+			rig_put(g);
+			rig_load(g, &lazy.cpus[n / 50 % RIG_CPUS]);
+		}
+	}
+	assert_int_equal(vpmu_vcpu_get_state(&g->v, &s), 0);
+	for (unsigned int i = 0; i < 64; i++) {
+		uint64_t bare = i < X86_PMU_FIXED ? i < X86_PMU_GP_MAX ? g->bare.gp[i] : 0
+				: i - X86_PMU_FIXED < 4 ? g->bare.fixed[i - X86_PMU_FIXED] : 0;
+
+		assert_in_range(s.value[i] - bare, 0, bound(g, i, 1000));
+		over += s.value[i] - bare;
+	}
+	assert_int_equal(over > 0, atom_i || atom_b || vmrun);
+}
+
+/* Each erratum miscounts in its own row only, and no more than documented. */
+static void errata_within_their_bounds(void **state)
+{
+	bool intel = class != X86_CPU_ZEN4;
+
+	(void)state;
+	for (unsigned int kind = 0; kind < 2; kind++) {
+		struct rig_options options = { .class = class, .seed = seed };
+
+		for (unsigned int i = 0; i < RIG_VMS; i++)
+			options.kinds[i] = kind ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY;
+		counts_within_bounds(&options, false, false, false);
+		counts_within_bounds(&options, intel, false, !intel);
+		counts_within_bounds(&options, false, intel, !intel);
+		counts_within_bounds(&options, intel, intel, !intel);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest all[] = {
 		cmocka_unit_test(lazy_equals_eager_equals_bare),
 		cmocka_unit_test(lazy_beside_eager),
 		cmocka_unit_test(late_interrupts),
+		cmocka_unit_test(errata_within_their_bounds),
 	};
 	size_t k = 0;
 
