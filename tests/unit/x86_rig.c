@@ -898,6 +898,7 @@ void rig_load(struct rig_vcpu *g, struct rig_cpu *c)
 		edge(g, EDGE_LOAD_ELSEWHERE);
 	edge(g, c->last && c->last != g ? EDGE_LOAD_AFTER_OTHER : EDGE_LOAD);
 	g->cpu = g->last = c;
+	g->given = false;
 	c->loaded = c->last = g;
 	check_here(g);
 }
@@ -1637,7 +1638,7 @@ static uint64_t amount(const struct rig_vcpu *g, uint64_t selector,
 
 static bool run_source(struct rig_vcpu *g, bool user, const struct x86_pmu_events *events)
 {
-	struct vpmu_script_raw raw[X86_PMU_SLOTS_MAX];
+	struct vpmu_script_raw raw[VPMU_COUNTER_MAX];
 	struct vpmu_script_burst burst = { .user = user, .raw = raw, .nanoseconds = 1 };
 
 	burst.amount[VPMU_MEANS_INSTRUCTIONS] = events->instructions;

@@ -320,7 +320,7 @@ static void random_run(struct rig_vcpu *g)
 	struct rng *rng = &g->rig->rng;
 
 	rig_run(g, rng_one_in(rng, 2),
-		rng_one_in(rng, 10) ? rng_below(rng, BIT(40)) : rng_below(rng, 50));
+		rng_one_in(rng, 10) ? rng_below(rng, BIT(38)) : rng_below(rng, 50));
 }
 
 /*
