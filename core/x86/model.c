@@ -65,11 +65,13 @@ uint64_t vpmu_x86_status_mask(const struct vpmu_vm *vm)
 	return vpmu_x86_counters(m) | (can_freeze(vm) && m->version >= 4 ? STATUS_CTR_FRZ : 0);
 }
 
+/* Freezing exists from version 2 on, and with PDCM (SDM vol. 4, IA32_DEBUGCTL). */
 uint64_t vpmu_x86_debug_mask(const struct vpmu_vm *vm)
 {
 	const struct vpmu_x86_model *m = vpmu_x86_model(vm);
+	bool freezes = can_freeze(vm) && m->version >= 2 && m->pdcm;
 
-	return m->debug_bits | (can_freeze(vm) && m->version >= 2 ? DEBUGCTL_FREEZE_PERFMON : 0);
+	return m->debug_bits | (freezes ? DEBUGCTL_FREEZE_PERFMON : 0);
 }
 
 uint64_t vpmu_x86_capabilities(const struct vpmu_x86_model *m)

@@ -117,11 +117,11 @@ static uint64_t mask_reset(const struct vpmu_x86_model *m, unsigned int n)
 	return mask_status(m, n) | BIT(62) | BIT(63);
 }
 
-/* FREEZE_PERFMON_ON_PMI comes with version 2. */
+/* FREEZE_PERFMON_ON_PMI comes with version 2, and with PDCM. */
 uint64_t mask_debugctl(const struct vpmu_x86_model *m, unsigned int n)
 {
 	(void)n;
-	return m->debug_bits | (m->version >= 2 ? BIT(12) : 0);
+	return m->debug_bits | (m->version >= 2 && m->pdcm ? BIT(12) : 0);
 }
 
 static uint64_t mask_all(const struct vpmu_x86_model *m, unsigned int n)
