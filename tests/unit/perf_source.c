@@ -1396,6 +1396,7 @@ static void test_real_overflow(void **state)
 {
 	struct vpmu_event e = clock_event();
 	struct vpmu_perf_config config;
+	uint64_t count;
 
 	(void)state;
 	config = real_source(put_one_software);
@@ -1408,14 +1409,15 @@ static void test_real_overflow(void **state)
 	e.period = 1000000;
 	assert_int_equal(ops->create(src(), 6, &e), 0);
 	burn(50000000);
-	/* Some of the clock's ticks may be late on a busy machine, never early. */
-	assert_in_range(handled, 20, 51);
+	/* The clock's ticks may be late and few on a busy machine, never early or many. */
+	count = ops->read(src(), 6).value;
+	assert_in_range(handled, 1, count / e.period + 1);
 	assert_true(hints() == BIT(6));
 	/* Another period from now on; then none. */
 	assert_int_equal(ops->period(src(), 6, 10000000), 0);
 	handled = 0;
 	burn(50000000);
-	assert_in_range(handled, 2, 5);
+	assert_in_range(handled, 1, (ops->read(src(), 6).value - count) / 10000000 + 1);
 	assert_int_equal(ops->period(src(), 6, 0), 0);
 	handled = 0;
 	burn(20000000);

