@@ -21,6 +21,6 @@ for file in tests/mutants/*.patch; do
 	[ -e "scenarios/museum/m$number.play" ] || bad "$file: no scenario scenarios/museum/m$number.play"
 	head -n 1 "$file" | grep -q "^# M$number: [^ ]" || bad "$file: its first line is not '# M$number: the bug'"
 	[ "$(grep -c '^+++ b/' "$file")" -gt 0 ] || bad "$file: changes nothing"
-	said=$(patch -p1 -s -f --dry-run <"$file" 2>&1) || bad "$file: does not apply: $said"
+	said=$(patch -p1 -s -f -F0 --dry-run <"$file" 2>&1) || bad "$file: does not apply: $said"
 done
 exit $status

@@ -83,17 +83,17 @@ mutant()
 	file=$root/tests/mutants/$1.patch
 	bug=$(sed -n '1s/^# M[0-9]*: *//p' "$file")
 	total=$((total + 1))
-	patch -p1 -s -f --dry-run -d "$tree" <"$file" >"$place/log" 2>&1 || {
+	patch -p1 -s -f -F0 --dry-run -d "$tree" <"$file" >"$place/log" 2>&1 || {
 		verdict broken "$1" "does not apply: $(head -n 1 "$place/log")"
 		return
 	}
-	patch -p1 -s -f -d "$tree" <"$file"
+	patch -p1 -s -f -F0 -d "$tree" <"$file"
 	if build >"$place/log" 2>&1; then
 		try "$1" "$bug"
 	else
 		verdict broken "$1" "does not build: $(grep -m 1 error: "$place/log" || true)"
 	fi
-	patch -p1 -R -s -f -d "$tree" <"$file"
+	patch -p1 -R -s -f -F0 -d "$tree" <"$file"
 }
 
 if [ $# -eq 0 ]; then
