@@ -987,6 +987,28 @@ static void an_old_guest_freezes_as_of_old(void **state)
 	}
 }
 
+/*
+ * The hardware has frozen a guest, which nobody looked at: not even the instruction that takes the
+ * bit away that allowed it counts.
+ */
+static void frozen_is_frozen(void **state)
+{
+	(void)state;
+	for (unsigned int class = 0; class < 2; class++) {
+		struct rig_vcpu *g = start(class, 0);
+
+		enable(g, 0, 0, false);
+		enable(g, 1, rig_width(g, 1) - 9, true);
+		rig_wrmsr(g, X86_MSR_DEBUGCTL, X86_DEBUGCTL_FREEZE_PERFMON);
+		/* LVTPC is masked: no exit. */
+		rig_run(g, false, 20);
+		assert_int_equal(g->cpu->x86.pmu.global_status, X86_STATUS_CTR_FRZ | 2);
+		rig_wrmsr(g, X86_MSR_DEBUGCTL, 0);
+		rig_exit(g);
+		rig_compare(g);
+	}
+}
+
 /* ---- Policy ---- */
 
 /*
@@ -1257,6 +1279,7 @@ int main(void)
 		cmocka_unit_test(c2_masked),
 		cmocka_unit_test(c2_one_pmi_per_exit),
 		cmocka_unit_test(an_old_guest_freezes_as_of_old),
+		cmocka_unit_test(frozen_is_frozen),
 		cmocka_unit_test(policy_at_the_next_enter),
 		cmocka_unit_test(policy_and_the_other_groups),
 		cmocka_unit_test(v7_what_the_host_finds),
