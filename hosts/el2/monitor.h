@@ -132,7 +132,7 @@ int machine_cpu_index(uint64_t affinity);
 
 #define POLICY_RANGES 64u
 
-enum pmu_mode { PMU_MEDIATED, PMU_OFF };
+enum pmu_mode { PMU_MEDIATED, PMU_PARTITIONED, PMU_OFF };
 
 /* One guest. Without a "vm" word there is one, and of this only the PMU's part is used. */
 struct vm_options {
@@ -143,7 +143,8 @@ struct vm_options {
 	bool awaited;                /* the machine goes on until it has ended */
 	/* Its PMU. */
 	enum pmu_mode mode;
-	uint32_t counters;           /* 0: all */
+	uint32_t counters;           /* 0: not said */
+	uint32_t version;            /* enum vpmu_arm_version; 0: the machine's */
 	bool eager;
 	bool policy_given;
 	bool policy_allow;

@@ -6,8 +6,11 @@
  *	switch=lazy|eager    the PMU's world switch
  *	policy=allow:LIST    the guest counts these events only
  *	policy=deny:LIST     ... all but these
- *	mode=mediated|off    the guest has a PMU, or none
- *	counters=N           it has N event counters instead of all
+ *	mode=off|mediated|partitioned
+ *	                     the guest has no PMU; all of the machine's; a part of it (default: mediated)
+ *	counters=N           it has N event counters instead of all (partitioned: half of them)
+ *	version=v3|v3p1|v3p4|v3p5
+ *	                     its PMU's version, not above the machine's
  *	vm                   another guest: what follows is about it alone
  *	  kernel=ADDRESS     its kernel module, where the loader put it; it must have one
  *	  initrd=ADDRESS     its initial ramdisk
@@ -125,10 +128,39 @@ static const char *set_switch(struct vm_options *vm, const char *s, const char *
 	return vm->eager || is(s, end, "lazy") ? NULL : "the switch is lazy or eager";
 }
 
+static const struct { const char *word; enum pmu_mode value; } modes[] = {
+	{ "off", PMU_OFF },
+	{ "mediated", PMU_MEDIATED },
+	{ "partitioned", PMU_PARTITIONED },
+};
+
 static const char *set_mode(struct vm_options *vm, const char *s, const char *end)
 {
-	vm->mode = is(s, end, "off") ? PMU_OFF : PMU_MEDIATED;
-	return vm->mode == PMU_OFF || is(s, end, "mediated") ? NULL : "the mode is mediated or off";
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (is(s, end, modes[i].word)) {
+			vm->mode = modes[i].value;
+			return NULL;
+		}
+	}
+	return "the mode is off, mediated or partitioned";
+}
+
+static const struct { const char *word; enum vpmu_arm_version value; } versions[] = {
+	{ "v3", VPMU_ARM_V3 },
+	{ "v3p1", VPMU_ARM_V3P1 },
+	{ "v3p4", VPMU_ARM_V3P4 },
+	{ "v3p5", VPMU_ARM_V3P5 },
+};
+
+static const char *set_version(struct vm_options *vm, const char *s, const char *end)
+{
+	for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+		if (is(s, end, versions[i].word)) {
+			vm->version = versions[i].value;
+			return NULL;
+		}
+	}
+	return "the version is v3, v3p1, v3p4 or v3p5";
 }
 
 static const char *set_wait(struct vm_options *vm, const char *s, const char *end)
@@ -196,6 +228,7 @@ static const struct {
 	{ "switch=", false, set_switch },
 	{ "mode=", false, set_mode },
 	{ "counters=", false, set_counters },
+	{ "version=", false, set_version },
 	{ "kernel=", true, set_kernel },
 	{ "initrd=", true, set_initrd },
 	{ "memory=", true, set_memory },

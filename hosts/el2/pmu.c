@@ -57,22 +57,60 @@ bool pmu_machine_init(void)
 	return true;
 }
 
-void pmu_vm_init(struct vpmu_vm *out, struct vpmu_arm_model *shape, struct vpmu_policy *events,
-		 const struct vm_options *o)
-{
-	struct vpmu_vm_config config = {
-		.size = sizeof(config),
-		.switch_kind = o->eager ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
-		.policy = chosen_policy(events, o),
-	};
+static const enum vpmu_mode modes[] = {
+	[PMU_MEDIATED] = VPMU_MODE_MEDIATED,
+	[PMU_PARTITIONED] = VPMU_MODE_PARTITIONED,
+};
 
-	must(vpmu_arm_model_of(&pmu_machine, shape));
+/* A part leaves the host some. */
+static void choose_counters(struct vpmu_arm_model *shape, const struct vm_options *o)
+{
 	if (o->counters > shape->counters)
 		machine_fail("option \"counters=%u\": this machine has %u\n", o->counters,
 			     shape->counters);
 	if (o->counters)
 		shape->counters = o->counters;
-	must(vpmu_arm_vm_init(out, &pmu_machine, shape, &config));
+	else if (o->mode == PMU_PARTITIONED)
+		shape->counters = (shape->counters + 1) / 2;
+}
+
+static void choose_version(struct vpmu_arm_model *shape, const struct vm_options *o)
+{
+	if (o->version > (uint32_t)shape->version)
+		machine_fail("option \"version=\": this machine's PMU is older\n");
+	if (o->version)
+		shape->version = (enum vpmu_arm_version)o->version;
+}
+
+static _Noreturn void refuse_vm(unsigned int index, int error)
+{
+	if (error == VPMU_ERR_BUSY)
+		machine_fail("guest %u: the host counts inside guests, which would have all counters: "
+			     "give it \"mode=partitioned\", or let the host count only itself\n",
+			     index);
+	if (error == VPMU_ERR_UNSUPPORTED)
+		machine_fail("guest %u: this machine's PMU cannot be had in its mode: "
+			     "give it another \"mode=\"\n", index);
+	machine_fail("guest %u: its PMU: %s\n", index, vpmu_strerror(error));
+}
+
+void pmu_vm_init(struct vpmu_vm *out, struct vpmu_arm_model *shape, struct vpmu_policy *events,
+		 const struct vm_options *o)
+{
+	struct vpmu_vm_config config = {
+		.size = sizeof(config),
+		.mode = modes[o->mode],
+		.switch_kind = o->eager ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
+		.policy = chosen_policy(events, o),
+	};
+	int error;
+
+	must(vpmu_arm_model_of(&pmu_machine, shape));
+	choose_counters(shape, o);
+	choose_version(shape, o);
+	error = vpmu_arm_vm_init(out, &pmu_machine, shape, &config);
+	if (error)
+		refuse_vm((unsigned int)(o - options.vm), error);
 }
 
 void pmu_init(void)
@@ -186,6 +224,7 @@ static const char *const reasons[] = {
 	[VPMU_REACH_POLICY] = "all-trapped (no fine-grained traps, a policy to enforce)",
 	[VPMU_REACH_UNSAFE] = "all-trapped (the guest made counters count outside it)",
 	[VPMU_REACH_SHAPE] = "all-trapped (the guest's PMU is not the machine's)",
+	[VPMU_REACH_SHARED] = "all-trapped (the host counts beside the guest)",
 };
 
 static const char *const counter_states[] = {

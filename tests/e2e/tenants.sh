@@ -295,7 +295,8 @@ refused()
 	refuses cpus "$1" 'at most the machine' "$vm" cpus=2
 	refuses no_cpus "$1" 'out of range' "$vm" cpus=0
 	refuses on "$1" 'names no CPU' "$vm" on=5
-	refuses mode "$1" 'mediated or off' "$vm" mode=magic
+	refuses mode "$1" 'the mode is off, mediated' "$vm" mode=magic
+	refuses version "$1" 'the version is v3' "$vm" version=v4
 	refuses counters "$1" 'this machine has' "$vm" counters=9
 	refuses no_counters "$1" 'out of range' "$vm" counters=0
 	refuses before "$1" 'about no guest' policy=deny:1 "$vm"

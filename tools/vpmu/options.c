@@ -9,6 +9,7 @@
 #define MIB 1048576u
 
 #define CPUS_MAX 4 /* what the monitor runs */
+#define COUNTERS_MAX 31
 /* With less, QEMU puts its device tree elsewhere: see image.c. */
 #define MEMORY_MIN (256 * MIB)
 #define MEMORY_MAX (255ull * 1024 * MIB)
@@ -156,6 +157,50 @@ static void add_policy(struct run_options *o, const char *value)
 	o->policy = text("%s,%s", o->policy, strchr(value, ':') + 1);
 }
 
+/* What the monitor understands after "mode=". */
+static const char *const monitor_modes[] = { "mediated", "partitioned", "off" };
+
+static bool is_monitor_mode(const char *value)
+{
+	for (size_t i = 0; i < sizeof(monitor_modes) / sizeof(monitor_modes[0]); i++)
+		if (!strcmp(monitor_modes[i], value))
+			return true;
+	return false;
+}
+
+void check_monitor_mode(const char *option, const char *value)
+{
+	if (!is_monitor_mode(value))
+		bad_value(option, value, "mediated, partitioned or off");
+}
+
+void check_counters(const char *option, const char *value)
+{
+	number_between(option, value, 1, COUNTERS_MAX);
+}
+
+void check_pmu_version(const char *option, const char *value)
+{
+	static const char *const versions[] = { "v3", "v3p1", "v3p4", "v3p5" };
+
+	for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++)
+		if (!strcmp(versions[i], value))
+			return;
+	bad_value(option, value, "v3, v3p1, v3p4 or v3p5");
+}
+
+static void set_counters(struct run_options *o, const char *value)
+{
+	check_counters("--counters", value);
+	args_add(&o->words, text("counters=%s", value));
+}
+
+static void set_pmu_version(struct run_options *o, const char *value)
+{
+	check_pmu_version("--pmu-version", value);
+	args_add(&o->words, text("version=%s", value));
+}
+
 static void set_switch(struct run_options *o, const char *value)
 {
 	if (strcmp(value, "lazy") != 0 && strcmp(value, "eager") != 0)
@@ -276,6 +321,9 @@ static const struct option_row rows[] = {
 	  "end the guest after S seconds of host time, status 124" },
 	{ ARM, "--cpu", "MODEL", set_cpu, "QEMU's CPU model (default: max, without SVE and SME)" },
 	{ ARM, "--smp", "N", set_cpu_count, "CPUs, 1 to 4 (default: 1)" },
+	{ ARM, "--counters", "N", set_counters, "event counters of the guest's PMU, see vpmu(1)" },
+	{ ARM, "--pmu-version", "V", set_pmu_version,
+	  "its version: v3, v3p1, v3p4, v3p5 (default: the machine's)" },
 	{ ARM, "--kernel", "FILE", set_kernel, "an arm64 Image (default: a Debian kernel)" },
 	{ ARM, "--initrd", "FILE", set_initrd, "its initial ramdisk" },
 	{ ARM, "--append", "STR", set_append, "more words for the guest's command line" },
@@ -321,7 +369,7 @@ static void usage(FILE *to)
 	print_rows(to, ANY);
 	fputs("  -h, --help             this text\n"
 	      "  -n N, -m SIZE, -c      short for --limit, --memory, --caches\n"
-	      "arm64, MODE monitor (default), bare, bare-el2:\n", to);
+	      "arm64, MODE mediated (default), partitioned, off, bare, bare-el2:\n", to);
 	print_rows(to, ARM);
 	fputs("x86, MODE mediated (default), emulated, bare:\n", to);
 	print_rows(to, X86);
@@ -387,6 +435,9 @@ static const struct mode_row {
 } modes[] = {
 	/* The first of an architecture is its default. */
 	{ ARCH_ARM64, "monitor", MODE_MONITOR },
+	{ ARCH_ARM64, "mediated", MODE_MONITOR },
+	{ ARCH_ARM64, "partitioned", MODE_MONITOR },
+	{ ARCH_ARM64, "off", MODE_MONITOR },
 	{ ARCH_ARM64, "bare", MODE_BARE },
 	{ ARCH_ARM64, "bare-el2", MODE_BARE_EL2 },
 	{ ARCH_X86, "mediated", MODE_MEDIATED },
@@ -401,7 +452,7 @@ static enum mode find_mode(const struct run_options *o)
 		    (!o->mode_name || !strcmp(modes[i].name, o->mode_name)))
 			return modes[i].mode;
 	bad_value("--mode", o->mode_name, o->arch == ARCH_X86 ? "mediated, emulated or bare"
-							      : "monitor, bare or bare-el2");
+							      : "mediated, partitioned, off, bare or bare-el2");
 }
 
 static void check_arch(const struct run_options *o)
@@ -416,7 +467,8 @@ static void check_arch(const struct run_options *o)
 static void check_several(const struct run_options *o)
 {
 	static const char *const about_one[] = { "--kernel", "--initrd", "--append", "--policy",
-						 "--switch", "--memory", "--testdev" };
+						 "--switch", "--memory", "--testdev", "--counters",
+						 "--pmu-version" };
 
 	if (o->mode != MODE_MONITOR)
 		die(EXIT_USAGE, "--vm is for the monitor, which --mode %s leaves out",
@@ -427,13 +479,19 @@ static void check_several(const struct run_options *o)
 			    about_one[i]);
 }
 
-static void check_arm64(const struct run_options *o)
+static void check_arm64(struct run_options *o)
 {
 	if (o->vm_count > 0)
 		check_several(o);
 	if (o->x86.guest)
 		die(EXIT_USAGE, "'%s' is not an option; arm64 takes its guest by --kernel",
 		    o->x86.guest);
+	if (o->mode_name && is_monitor_mode(o->mode_name)) {
+		if (o->vm_count > 0)
+			die(EXIT_USAGE, "--mode %s is for one guest; with --vm it is said there",
+			    o->mode_name);
+		args_add(&o->words, text("mode=%s", o->mode_name));
+	}
 	if (o->mode != MODE_MONITOR && o->words.count > 0)
 		die(EXIT_USAGE, "'%s' is for the monitor, which --mode bare leaves out",
 		    o->words.list[0]);

@@ -57,6 +57,9 @@ void bad_value(const char *option, const char *value, const char *expected)
 uint64_t number_between(const char *option, const char *value, uint64_t low, uint64_t high);
 uint64_t size_between(const char *option, const char *value, uint64_t low, uint64_t high);
 void check_policy(const char *option, const char *value);
+void check_monitor_mode(const char *option, const char *value);
+void check_counters(const char *option, const char *value);
+void check_pmu_version(const char *option, const char *value);
 
 /* Exits with a message when (argv) makes no sense, and with 0 after --help. */
 void parse_run_options(struct run_options *options, int argc, char **argv);

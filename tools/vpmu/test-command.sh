@@ -111,6 +111,10 @@ shows 'addr=0x48800000,initrd='
 shows 'bootargs=console=ttyAMA0 a,,b -- c'
 dry --policy deny:0x11,8 --switch eager --stats --policy deny:0x20-0x2f
 shows "-append 'switch=eager stats policy=deny:0x11,8,0x20-0x2f'"
+dry --mode partitioned --counters 3 --pmu-version v3p4
+shows "-append 'counters=3 version=v3p4 mode=partitioned'"
+dry --mode off
+shows "-append 'mode=off'"
 dry --semihosting --qemu-arg -d --qemu-arg in_asm
 shows '-semihosting-config enable=on,target=native'
 shows '-d in_asm$'
@@ -157,6 +161,11 @@ several 2 --vm "kernel=$tmp/kernel,memory=128M"
 shows 'the first guest needs'
 several 2 --vm mode=magic
 several 2 --vm counters=32
+several 2 --vm version=v2
+several 2 --mode off --vm "kernel=$tmp/kernel"
+several 2 --counters 2 --vm "kernel=$tmp/kernel"
+several 0 --dry-run --vm "kernel=$tmp/kernel,mode=partitioned,counters=2,version=v3p1"
+shows 'mode=partitioned counters=2 version=v3p1'
 several 2 --vm policy=deny
 several 2 --vm policy=deny:1,policy=deny:2
 several 2 --vm switch=fast

@@ -13,7 +13,6 @@
 #define OTHER_MEMORY (256 * MIB)
 #define MEMORY_MAX (64 * 1024 * MIB)
 #define CPUS_MAX 4
-#define COUNTERS_MAX 31
 
 static void set_kernel(struct vm_spec *vm, const char *value)
 {
@@ -45,15 +44,20 @@ static void set_memory(struct vm_spec *vm, const char *value)
 
 static void set_mode(struct vm_spec *vm, const char *value)
 {
-	if (strcmp(value, "mediated") != 0 && strcmp(value, "off") != 0)
-		bad_value("--vm mode", value, "mediated or off");
+	check_monitor_mode("--vm mode", value);
 	args_add(&vm->words, text("mode=%s", value));
 }
 
 static void set_counters(struct vm_spec *vm, const char *value)
 {
-	number_between("--vm counters", value, 1, COUNTERS_MAX);
+	check_counters("--vm counters", value);
 	args_add(&vm->words, text("counters=%s", value));
+}
+
+static void set_version(struct vm_spec *vm, const char *value)
+{
+	check_pmu_version("--vm version", value);
+	args_add(&vm->words, text("version=%s", value));
 }
 
 static void set_policy(struct vm_spec *vm, const char *value)
@@ -99,7 +103,7 @@ static const struct {
 	{ "kernel", set_kernel }, { "initrd", set_initrd },     { "append", set_append },
 	{ "cpus", set_cpus },     { "memory", set_memory },     { "mode", set_mode },
 	{ "counters", set_counters }, { "policy", set_policy }, { "switch", set_switch },
-	{ "on", set_on },         { "wait", set_wait },
+	{ "on", set_on },         { "wait", set_wait },         { "version", set_version },
 };
 
 /* Up to the next single comma, at which *(s) is then; doubled ones are one each. */
