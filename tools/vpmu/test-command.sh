@@ -114,7 +114,7 @@ shows "-append 'switch=eager stats policy=deny:0x11,8,0x20-0x2f'"
 dry --mode partitioned --counters 3 --pmu-version v3p4
 shows "-append 'counters=3 version=v3p4 mode=partitioned'"
 dry --mode off
-shows "-append 'mode=off'"
+shows '-append mode=off '
 dry --semihosting --qemu-arg -d --qemu-arg in_asm
 shows '-semihosting-config enable=on,target=native'
 shows '-d in_asm$'
