@@ -193,7 +193,8 @@ static uint64_t guests(const struct vpmu_cpu *cpu, uint64_t taken)
 
 	if (!v || v->vm->mode == VPMU_MODE_EMULATED)
 		return taken;
-	if (v->vm->mode == VPMU_MODE_PARTITIONED)
+	/* The eager switch writes all of them at each enter. */
+	if (v->vm->mode == VPMU_MODE_PARTITIONED || v->vm->sw == &vpmu_eager_switch)
 		return v->vm->counters;
 	return cpu->resident ? v->in_hw_counters | taken : taken;
 }

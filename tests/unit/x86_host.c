@@ -409,6 +409,43 @@ static void conflicts(void **state)
 	}
 }
 
+/* The eager switch takes all counters of its guest at each enter: the event waits, and says so. */
+static void beside_all_counters_of_the_eager_switch(void **state)
+{
+	struct vpmu_host_event_config outside = host_config();
+	struct vpmu_host_event e;
+	struct vpmu_count count;
+	struct bed b;
+
+	(void)state;
+	outside.exclude_guest = true;
+	for (unsigned int k = 0; k < ARRAY_SIZE(vendors); k++) {
+		power_on(&b, vendors[k]);
+		assert_int_equal(create(&b, &e, &outside), 0);
+		b.hw.host_owned = BIT(b.model.gp) - 1;
+		host_runs(&b, 100);
+		make_guest(&b, VPMU_MODE_MEDIATED, VPMU_SWITCH_EAGER, b.model.gp);
+		b.hw.host_owned = 0;
+		for (uint8_t i = 0; i < b.model.gp; i++)
+			guest_counts(&b, i);
+		for (unsigned int round = 0; round < 3; round++) {
+			guest_runs(&b, 10);
+			host_runs(&b, 7);
+		}
+		count = reading(&e);
+		assert_int_equal(count.value, 100);
+		assert_int_equal(count.enabled - count.running, 51);
+		for (uint8_t i = 0; i < b.model.gp; i++)
+			assert_int_equal(count_of_guest(&b, i), 30);
+		b.hw.host_owned = BIT(b.model.gp) - 1;
+		assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+		host_runs(&b, 5);
+		assert_int_equal(reading(&e).value, 105);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		at_the_end(&b);
+	}
+}
+
 /* A guest that is not in the hardware yet wants the event's counter, whose overflow nobody has seen. */
 static void taken_with_a_sample_due(void **state)
 {
@@ -698,6 +735,7 @@ int main(void)
 		cmocka_unit_test(beside_mediated),
 		cmocka_unit_test(shared_registers),
 		cmocka_unit_test(conflicts),
+		cmocka_unit_test(beside_all_counters_of_the_eager_switch),
 		cmocka_unit_test(taken_with_a_sample_due),
 		cmocka_unit_test(freezing),
 		cmocka_unit_test(partition),
