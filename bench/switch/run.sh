@@ -15,6 +15,22 @@
 # Standard output: switch.KIND.STATE.{accesses,instructions} per exit/enter pair; with a CPU model
 # before KIND where it is not "max". emulated_exit: the exit is a trapped register read that the
 # monitor executes and counts. Standard error: a table.
+#
+# With a second user of the CPU, PMU register accesses only, counted on the software PMUs
+# (beside.c): an Arm CPU as "max" with 8 event counters, one as neoverse-n1 with 6, Intel with 8 + 3,
+# AMD with 6. All guests are mediated, and each counts on half of the counters that there are:
+#  twovm               from one guest that counts to another: the first one's exit and put, the
+#                      second one's load and enter. They count different events.
+#  twovm_reading       the same; each guest also reads its counters between two switches, which
+#                      opens them to it
+#  twovm_all           and both count on all counters
+#  twovm_pair          an exit and the enter of the same guest, between two such switches
+#  hostevent           an exit and an enter beside an event of the host's that excludes guests
+#  hostevent_conflict  an exit, between them the guest's trapped writes that start the counter which
+#                      the event has, and the enter: the event moves on. All of it: the trapped
+#                      writes would cost something without the event, too.
+# The counts of guests and event are checked. The eager switch takes all counters that a guest has, so
+# beside an event its guest has one less than the machine.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -60,6 +76,8 @@ pair()
 		printf "  %-40s %8.2f %8.0f\n", name, accesses, instructions > "/dev/stderr"
 	}'
 }
+
+"$root/build/host/bench/switch-beside"
 
 max=max,sve=off,sme=off,pauth-impdef=on
 printf '  %-40s %8s %8s\n' 'per exit/enter pair' accesses instr. >&2
