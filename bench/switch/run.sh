@@ -29,6 +29,9 @@
 #  hostevent_conflict  an exit, between them the guest's trapped writes that start the counter which
 #                      the event has, and the enter: the event moves on. All of it: the trapped
 #                      writes would cost something without the event, too.
+#  twovm_monitor       twovm as the monitor itself counts it on the emulated machine ("max", 6
+#                      counters, 3 of them counting): accesses per load and save of two guests that
+#                      are time-sliced, without looks
 # The counts of guests and event are checked. The eager switch takes all counters that a guest has, so
 # beside an event its guest has one less than the machine.
 set -eu
@@ -79,7 +82,30 @@ pair()
 
 "$root/build/host/bench/switch-beside"
 
+# tenants CPU KIND: both guests' accesses per load, two reads per look taken off
+tenants()
+{
+	vm="kernel=$image,append=counters=3 rounds=60000,switch=$2"
+
+	"$vpmu" run --qemu "$qemu" --timeout 60 --stats --cpu "$1" --vm "$vm" --vm "$vm" \
+		</dev/null 2>&1 | tr -d '\r' | awk -v name="switch.$2.twovm_monitor" '
+		/ pmu\.switch_accesses / { accesses += $NF }
+		/ pmu\.probes / { probes += $NF }
+		/ pmu\.loads / { loads += $NF }
+		/ slices / { if ($NF < 2) exit 1 }
+		/vpmu-verdict: 0/ { fine++ }
+		END {
+			if (fine != 2 || !loads)
+				exit 1
+			n = (accesses - 2 * probes) / loads
+			printf "%s.accesses,%.2f,accesses\n", name, n
+			printf "  %-34s %8.2f\n", name, n > "/dev/stderr"
+		}' || { echo "switch: two guests failed" >&2; exit 1; }
+}
+
 max=max,sve=off,sme=off,pauth-impdef=on
+tenants $max lazy
+tenants $max eager
 printf '  %-40s %8s %8s\n' 'per exit/enter pair' accesses instr. >&2
 for kind in lazy eager; do
 	pair $max $kind 0 idle ''
