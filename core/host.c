@@ -17,15 +17,21 @@
 #define CLAIM_VMS 0xFFFFFFFF00000000ull
 #define CLAIM_EVENTS 0xFFFFFFFFull
 
+static _Atomic uint64_t *claims_of(struct vpmu_machine *machine)
+{
+	return machine->whole ? &machine->whole->claims : &machine->claims;
+}
+
 /* Adds (mine) unless somebody of (others) is there. */
 static bool claim(struct vpmu_machine *machine, uint64_t mine, uint64_t others)
 {
-	uint64_t now = atomic_load(&machine->claims);
+	_Atomic uint64_t *claims = claims_of(machine);
+	uint64_t now = atomic_load(claims);
 
 	do {
 		if (now & others)
 			return false;
-	} while (!atomic_compare_exchange_weak(&machine->claims, &now, now + mine));
+	} while (!atomic_compare_exchange_weak(claims, &now, now + mine));
 	return true;
 }
 
@@ -42,7 +48,7 @@ void vpmu_vm_end(struct vpmu_vm *vm)
 	if (!vm->claimed)
 		return;
 	vm->claimed = false;
-	atomic_fetch_sub(&vm->machine->claims, CLAIM_VM);
+	atomic_fetch_sub(claims_of(vm->machine), CLAIM_VM);
 }
 
 /* ---- Where an event counts ---- */
@@ -347,7 +353,7 @@ static void end_event(struct vpmu_host_event *e)
 	take_out(e);
 	cpu->hw->ops->host(cpu->hw, sides(cpu, true), sides(cpu, false));
 	if (is_blocking(&e->config))
-		atomic_fetch_sub(&e->machine->claims, CLAIM_EVENT);
+		atomic_fetch_sub(claims_of(e->machine), CLAIM_EVENT);
 }
 
 int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machine,

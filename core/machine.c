@@ -7,7 +7,16 @@
 void vpmu_machine_init(struct vpmu_machine *machine)
 {
 	machine->caps = (struct vpmu_hw_caps){ 0 };
+	machine->anywhere[0] = 0;
+	machine->anywhere[1] = 0;
+	machine->whole = NULL;
 	atomic_init(&machine->claims, 0);
+}
+
+void vpmu_machine_part(struct vpmu_machine *part, struct vpmu_machine *machine)
+{
+	vpmu_machine_init(part);
+	part->whole = machine;
 }
 
 /* What both have; where they differ, what is safe on both. */
@@ -25,6 +34,7 @@ static void caps_meet(struct vpmu_hw_caps *all, const struct vpmu_hw_caps *one)
 	all->status_set &= one->status_set;
 	all->exact_writes &= one->exact_writes;
 	all->multithreaded |= one->multithreaded;
+	all->reduced |= one->reduced;
 	for (unsigned int i = 0; i < 4; i++)
 		all->identity[i] &= one->identity[i];
 }
@@ -35,6 +45,8 @@ void vpmu_machine_add(struct vpmu_machine *machine, const struct vpmu_hw_caps *c
 		machine->caps = *caps;
 	else
 		caps_meet(&machine->caps, caps);
+	machine->anywhere[0] |= caps->identity[0];
+	machine->anywhere[1] |= caps->identity[1];
 }
 
 int vpmu_cpu_init(struct vpmu_cpu *cpu, uint32_t number, struct vpmu_hw *hw)

@@ -137,7 +137,7 @@ static enum vpmu_reach_reason reason_of(const struct vpmu_vcpu *v)
 
 	if (vm->mode == VPMU_MODE_PARTITIONED || v->cpu->events)
 		return VPMU_REACH_SHARED;
-	if (!vm->arch->shape_is(vm, caps))
+	if (caps->reduced || !vm->arch->shape_is(vm, caps))
 		return VPMU_REACH_SHAPE;
 	if (caps->fine_traps)
 		return VPMU_REACH_FINE_TRAPS;

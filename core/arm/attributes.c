@@ -90,6 +90,7 @@ static void meet(struct vpmu_arm_model *all, const struct vpmu_arm_model *one)
 		all->id = 0;
 	if (all->mmir != one->mmir)
 		all->mmir = 0;
+	all->listed_only = true;
 }
 
 static void cut_to_cycles(struct vpmu_arm_model *m)
@@ -139,8 +140,13 @@ static uint32_t counters_max(const struct vpmu_arm_attributes *a)
 
 int vpmu_arm_attributes_model(const struct vpmu_arm_attributes *a, struct vpmu_arm_model *model)
 {
-	int error = full_model(a, model);
+	int error;
 
+	if (a->shown) {
+		*model = a->shape;
+		return 0;
+	}
+	error = full_model(a, model);
 	if (!error)
 		model->counters = (uint32_t)min(model->counters, a->counters);
 	return error;
@@ -382,25 +388,40 @@ int vpmu_arm_attribute_get(const struct vpmu_arm_vcpu_attributes *v, uint64_t at
 
 /* ---- Running ---- */
 
+/* A PMU that came after the guest was shown its own may have less. */
+static bool has_all_of(const struct vpmu_arm_model *pmu, const struct vpmu_arm_model *shape)
+{
+	return pmu->version >= shape->version && pmu->counters >= shape->counters &&
+	       !(shape->ceid[0] & ~pmu->ceid[0]) && !(shape->ceid[1] & ~pmu->ceid[1]) &&
+	       (!shape->mmir || pmu->mmir == shape->mmir);
+}
+
 static bool may_run_on(const struct vpmu_arm_attributes *a, uint32_t cpu)
 {
-	if (a->placement != VPMU_ARM_ONE_PMU)
-		return pmu_of_cpu(a->pmus, cpu);
-	return !a->restricted || has_cpu(&a->chosen->cpus, cpu);
+	const struct vpmu_arm_pmu *pmu;
+
+	if (a->placement == VPMU_ARM_ONE_PMU)
+		return !a->restricted || has_cpu(&a->chosen->cpus, cpu);
+	pmu = pmu_of_cpu(a->pmus, cpu);
+	return pmu && (!a->shown || has_all_of(&pmu->model, &a->shape));
 }
 
 int vpmu_arm_attributes_run(struct vpmu_arm_vcpu_attributes *v, uint32_t cpu)
 {
+	struct vpmu_arm_attributes *a = v->vm;
+
 	if (v->has_pmu && !v->created)
 		return EINVAL;
 	/* INIT let a vCPU without an interrupt controller through: then it may have no interrupt. */
-	if (v->has_pmu && !v->vm->irqchip && v->irq)
+	if (v->has_pmu && !a->irqchip && v->irq)
 		return EINVAL;
-	if (v->has_pmu && !may_run_on(v->vm, cpu)) {
+	if (v->has_pmu && !may_run_on(a, cpu)) {
 		v->refused_cpu = cpu;
 		return VPMU_ARM_FAIL_ENTRY;
 	}
-	if (!v->vm->ran)
-		v->vm->ran = true;
+	if (v->has_pmu && !a->shown)
+		a->shown = !vpmu_arm_attributes_model(a, &a->shape);
+	if (!a->ran)
+		a->ran = true;
 	return 0;
 }

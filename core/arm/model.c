@@ -56,30 +56,31 @@ static bool arm_denied(const struct vpmu_vm *vm, const struct vpmu_policy *polic
 	       !vpmu_policy_allows(vm->created_policy, event);
 }
 
-/* Has (ceid), PMCEID0 and PMCEID1, the event? Of all but common events it does not speak. */
-static bool names(const uint64_t ceid[2], uint32_t event)
+/* Has (ceid), PMCEID0 and PMCEID1, the event? Of all but common events it does not speak: (others). */
+static bool names(const uint64_t ceid[2], uint32_t event, bool others)
 {
 	uint32_t common = event & ~0x4000u;
 
 	if (common > 0x3F)
-		return true;
+		return others;
 	return ceid[common / 32] & VPMU_BIT(common % 32 + (event == common ? 0 : 32));
 }
 
 static bool arm_supported(const struct vpmu_vm *vm, unsigned int i, uint64_t selector)
 {
+	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
 	uint32_t event = event_of(i, selector);
 
 	return event == EVENT_SW_INCR || i == VPMU_ARM_CYCLE ||
-	       names(vpmu_arm_model(vm)->ceid, event);
+	       names(m->ceid, event, !m->listed_only);
 }
 
-/* The hardware has it, but the guest is told that it has not: then it does not count (V12). */
+/* Some CPU has it, but the guest is told that there is none: then it does not count (V12). */
 static bool is_hidden(const struct vpmu_vm *vm, unsigned int i, uint64_t selector)
 {
 	uint32_t event = event_of(i, selector);
 
-	return !arm_supported(vm, i, selector) && names(vm->machine->caps.identity, event);
+	return !arm_supported(vm, i, selector) && names(vm->machine->anywhere, event, true);
 }
 
 static uint64_t arm_filter(const struct vpmu_vm *vm, const struct vpmu_policy *policy,
@@ -252,6 +253,10 @@ static bool arm_identity_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps 
 	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
 
 	if (caps->identity[0] != m->ceid[0] || caps->identity[1] != m->ceid[1])
+		return false;
+	/* What another CPU has must be kept from counting there, in a selector that is read back here. */
+	if (m->listed_only || vm->machine->anywhere[0] & ~m->ceid[0] ||
+	    vm->machine->anywhere[1] & ~m->ceid[1])
 		return false;
 	if (m->version >= VPMU_ARM_V3P4 && caps->identity[2] != m->mmir)
 		return false;

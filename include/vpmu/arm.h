@@ -28,6 +28,11 @@ struct vpmu_arm_model {
 	uint32_t id;                 /* PMCR[31:16]: IMP and IDCODE */
 	uint64_t ceid[2];            /* PMCEID0_EL0, PMCEID1_EL0 of the hardware; policy is applied on top */
 	uint64_t mmir;               /* PMMIR_EL1, from PMUv3p4 */
+	/*
+	 * Events that PMCEID does not speak of do not exist. For guests that move between different PMUs: there
+	 * the numbers that are the implementation's to give mean something else on each.
+	 */
+	bool listed_only;
 };
 
 /*

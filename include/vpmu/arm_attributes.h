@@ -8,8 +8,10 @@
  * refused only on a vCPU that is initialised; FILTER never says ENXIO; padding is not looked at. That INIT finds
  * the interrupt owned by somebody else (EEXIST) is for the interrupt controller's owner to check.
  *
- * A VM is described here before it runs. With the first vpmu_arm_attributes_run() the description is
- * final: vpmu_arm_attributes_model() and _policy() then go into vpmu_arm_vm_init().
+ * A VM is described here before it runs: vpmu_arm_attributes_model() and _policy() go into
+ * vpmu_arm_vm_init(). With the first vpmu_arm_attributes_run() that succeeds the description is final. (The code
+ * lets SET_NR_COUNTERS through after it, on a vCPU that is not initialised; so does this, but what the guest was
+ * shown stays.)
  *
  * Errors of vpmu_arm_attribute_*() are negated Linux errnos, VPMU_LINUX_..., not VPMU_ERR_ codes.
  */
@@ -67,8 +69,12 @@ struct vpmu_arm_pmus {
 /* How a VM relates to machines with more than one kind of PMU. */
 enum vpmu_arm_placement {
 	VPMU_ARM_ONE_PMU,            /* the chosen PMU; once chosen explicitly, no other CPU may run it */
-	VPMU_ARM_COMMON,             /* the events and counters that all PMUs have: any CPU with a PMU */
-	VPMU_ARM_FIXED_ONLY,         /* the cycle counter alone: any CPU with a PMU */
+	/*
+	 * What all PMUs have that are known when the VM first runs: any CPU with one of them, or one that came
+	 * later and has all of it. Common events and counters; the cycle counter alone.
+	 */
+	VPMU_ARM_COMMON,
+	VPMU_ARM_FIXED_ONLY,
 };
 
 #define VPMU_ARM_EVENT_WORDS (VPMU_POLICY_EVENTS / 64u)
@@ -82,6 +88,8 @@ struct vpmu_arm_attributes {
 	bool ran;
 	bool restricted;             /* SET_PMU: only its CPUs */
 	bool filtered;
+	bool shown;                  /* to a guest: (shape) */
+	struct vpmu_arm_model shape;
 	const struct vpmu_arm_pmu *chosen;
 	uint32_t counters;           /* PMCR.N */
 	int32_t ppi;                 /* what all vCPUs use; 0: none yet, or an SPI each */

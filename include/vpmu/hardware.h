@@ -73,6 +73,11 @@ struct vpmu_hw_caps {
 	uint64_t global_reset;       /* global control word in HOST: nothing enabled */
 	uint8_t  boundary;           /* enum vpmu_boundary */
 	uint8_t  fine_traps;         /* 1: VPMU_REACH_CONTROL and _COUNTERS exist; 0: only NONE and ALL */
+	/*
+	 * 1: these describe less than there is (counters or events kept back from all guests), which a guest
+	 * with direct access would find: always VPMU_REACH_NONE.
+	 */
+	uint8_t  reduced;
 	/* Selectors can count other hardware threads (Arm PMEVTYPER.MT): never VPMU_REACH_ALL. */
 	uint8_t  multithreaded;
 	uint64_t host_counters;      /* counters that host events can use (vpmu/host.h), if there is host() */

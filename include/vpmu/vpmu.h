@@ -139,7 +139,9 @@ enum vpmu_event_class {
 /* The host. */
 struct vpmu_machine {
 	struct vpmu_hw_caps caps;    /* what every CPU has */
+	uint64_t anywhere[2];        /* Arm: what any CPU has of PMCEID0, PMCEID1 */
 	_Atomic uint64_t claims;     /* mediated VMs, and host events that count inside guests */
+	struct vpmu_machine *whole;  /* where the claims are, if this is a part; or NULL */
 };
 
 enum vpmu_owner {
@@ -234,7 +236,7 @@ enum vpmu_reach_reason {
 	VPMU_REACH_OPEN,             /* no fine-grained traps, nothing to enforce: all direct */
 	VPMU_REACH_POLICY,           /* no fine-grained traps, a policy to enforce: all trapped */
 	VPMU_REACH_UNSAFE,           /* the guest made, or could make, counters count others: all trapped */
-	VPMU_REACH_SHAPE,            /* the guest's PMU is not the hardware's: all trapped */
+	VPMU_REACH_SHAPE,            /* the guest's PMU is not what the hardware would show: all trapped */
 	VPMU_REACH_SHARED,           /* the host counts beside the guest: what they share is trapped */
 };
 
@@ -310,6 +312,13 @@ VPMU_API void vpmu_machine_init(struct vpmu_machine *machine);
  * CPUs have. Context: [init], before a VM is created.
  */
 VPMU_API void vpmu_machine_add(struct vpmu_machine *machine, const struct vpmu_hw_caps *caps);
+
+/*
+ * vpmu_machine_part() - an empty (part) of (machine), which is no part itself: the CPUs added to it are some of
+ * the machine's, to which they are added too. A VM made with the part runs on no others, and may have what they have. Events of the
+ * host and VMs are in each other's way (vpmu/host.h) wherever in the machine they are. Context: [init].
+ */
+VPMU_API void vpmu_machine_part(struct vpmu_machine *part, struct vpmu_machine *machine);
 
 /*
  * vpmu_cpu_init() - physical CPU (number) and its PMU, in HOST: nothing enabled, no status, no interrupt
