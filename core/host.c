@@ -122,6 +122,11 @@ static void harvest(struct vpmu_host_event *e)
 	e->left = n < e->left ? e->left - n : 0;
 }
 
+static uint64_t round_up(uint64_t n, uint64_t granule)
+{
+	return granule ? (n + granule - 1) & ~(granule - 1) : n;
+}
+
 /* All ones above: the sample comes where the counter's overflow is, wherever that is. */
 static void arm(struct vpmu_host_event *e)
 {
@@ -129,7 +134,7 @@ static void arm(struct vpmu_host_event *e)
 
 	if (e->config.period && !e->left)
 		e->left = e->config.period;
-	e->base = 0 - e->left;
+	e->base = 0 - round_up(e->left, cpu->hw->caps.host_granule);
 	cpu->hw->ops->write(cpu->hw, e->counter, e->base);
 }
 
@@ -313,6 +318,8 @@ static bool guest_runs(const struct vpmu_cpu *cpu)
 
 /* ---- Creation ---- */
 
+#define PERIOD_MAX ((uint64_t)1 << 31)
+
 static bool has_object(const struct vpmu_host_event_config *c)
 {
 	if (c->scope == VPMU_SCOPE_VM)
@@ -333,7 +340,7 @@ static int config_error(const struct vpmu_cpu *cpu, const struct vpmu_host_event
 {
 	if (c->size != sizeof(*c))
 		return VPMU_ERR_SIZE;
-	if (!has_object(c) || !(c->user || c->kernel) || c->period > (uint64_t)1 << 31)
+	if (!has_object(c) || !(c->user || c->kernel) || c->period > PERIOD_MAX)
 		return VPMU_ERR_PARAM;
 	if (!is_outside(c) && !is_inside(c))
 		return VPMU_ERR_PARAM;
@@ -371,6 +378,9 @@ int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machi
 	append(e);
 	judge(cpu);
 	schedule(cpu, 0);
+	/* It has counted from now on, not from when its counter was being made ready. */
+	if (e->placed)
+		e->enabled_time = 0;
 	if (!config->pinned || e->placed || !wants(e))
 		return 0;
 	(void)vpmu_host_event_destroy(e);
@@ -401,6 +411,34 @@ int vpmu_host_event_read(struct vpmu_host_event *e, struct vpmu_count *out)
 		harvest(e);
 	keep_time(e, wants(e));
 	*out = (struct vpmu_count){ e->total, e->enabled_time, e->running_time };
+	return 0;
+}
+
+/* A status that is set already stays: whoever waits for the sample gets it. */
+static void rearm(struct vpmu_host_event *e)
+{
+	struct vpmu_cpu *cpu = e->cpu;
+	enum vpmu_owner owner = vpmu_cpu_nmi_owner(cpu);
+
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	cpu->hw->ops->stop(cpu->hw, VPMU_BIT(e->counter));
+	harvest(e);
+	e->left = e->config.period;
+	arm(e);
+	cpu->hw->ops->start(cpu->hw, VPMU_BIT(e->counter));
+	vpmu_cpu_own(cpu, owner);
+}
+
+int vpmu_host_event_period(struct vpmu_host_event *e, uint64_t period)
+{
+	if (!e->config.period || !period || period > PERIOD_MAX)
+		return VPMU_ERR_PARAM;
+	if (guest_runs(e->cpu))
+		return VPMU_ERR_STATE;
+	e->config.period = period;
+	e->left = period;
+	if (e->placed)
+		rearm(e);
 	return 0;
 }
 

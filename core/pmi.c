@@ -98,6 +98,9 @@ static enum vpmu_pmi taken(struct vpmu_vcpu *v)
  */
 static enum vpmu_pmi level_pmi(struct vpmu_vcpu *v)
 {
+	/* None of its counters is one of the hardware. */
+	if (v->emulated)
+		return late(v);
 	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
 	return overflows(v) ? taken(v) : late(v);
 }

@@ -132,7 +132,7 @@ int machine_cpu_index(uint64_t affinity);
 
 #define POLICY_RANGES 64u
 
-enum pmu_mode { PMU_MEDIATED, PMU_PARTITIONED, PMU_OFF };
+enum pmu_mode { PMU_MEDIATED, PMU_PARTITIONED, PMU_EMULATED, PMU_OFF };
 
 /* One guest. Without a "vm" word there is one, and of this only the PMU's part is used. */
 struct vm_options {

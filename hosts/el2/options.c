@@ -6,9 +6,10 @@
  *	switch=lazy|eager    the PMU's world switch
  *	policy=allow:LIST    the guest counts these events only
  *	policy=deny:LIST     ... all but these
- *	mode=off|mediated|partitioned
- *	                     the guest has no PMU; all of the machine's; a part of it (default: mediated)
- *	counters=N           it has N event counters instead of all (partitioned: half of them)
+ *	mode=off|mediated|partitioned|emulated
+ *	                     the guest has no PMU; all of the machine's (default); a part of it; one that
+ *	                     counts on counters that nobody has at the moment
+ *	counters=N           it has N event counters instead of all (partitioned: half; emulated: one less)
  *	version=v3|v3p1|v3p4|v3p5
  *	                     its PMU's version, not above the machine's
  *	vm                   another guest: what follows is about it alone
@@ -132,6 +133,7 @@ static const struct { const char *word; enum pmu_mode value; } modes[] = {
 	{ "off", PMU_OFF },
 	{ "mediated", PMU_MEDIATED },
 	{ "partitioned", PMU_PARTITIONED },
+	{ "emulated", PMU_EMULATED },
 };
 
 static const char *set_mode(struct vm_options *vm, const char *s, const char *end)
@@ -142,7 +144,7 @@ static const char *set_mode(struct vm_options *vm, const char *s, const char *en
 			return NULL;
 		}
 	}
-	return "the mode is off, mediated or partitioned";
+	return "the mode is off, mediated, partitioned or emulated";
 }
 
 static const struct { const char *word; enum vpmu_arm_version value; } versions[] = {

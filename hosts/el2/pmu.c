@@ -13,6 +13,7 @@ static struct vpmu_vm vm;
 static struct vpmu_arm_model model;
 static struct vpmu_policy policy;
 static struct vpmu_vcpu vcpus[CPU_MAX];
+static struct pmu_backing backings[CPU_MAX];
 static bool machine_counts[SKIPPED_KINDS];  /* what the hardware has counted when it traps */
 
 void pmu_failed(int error)
@@ -60,18 +61,23 @@ bool pmu_machine_init(void)
 static const enum vpmu_mode modes[] = {
 	[PMU_MEDIATED] = VPMU_MODE_MEDIATED,
 	[PMU_PARTITIONED] = VPMU_MODE_PARTITIONED,
+	[PMU_EMULATED] = VPMU_MODE_EMULATED,
 };
 
-/* A part leaves the host some. */
+/* What the guest has if nobody said how many. A part leaves the host some; an emulated PMCCNTR takes one. */
+static uint32_t default_counters(uint32_t all, enum pmu_mode mode)
+{
+	if (mode == PMU_PARTITIONED)
+		return (all + 1) / 2;
+	return mode == PMU_EMULATED && all > 1 ? all - 1 : all;
+}
+
 static void choose_counters(struct vpmu_arm_model *shape, const struct vm_options *o)
 {
 	if (o->counters > shape->counters)
 		machine_fail("option \"counters=%u\": this machine has %u\n", o->counters,
 			     shape->counters);
-	if (o->counters)
-		shape->counters = o->counters;
-	else if (o->mode == PMU_PARTITIONED)
-		shape->counters = (shape->counters + 1) / 2;
+	shape->counters = o->counters ? o->counters : default_counters(shape->counters, o->mode);
 }
 
 static void choose_version(struct vpmu_arm_model *shape, const struct vm_options *o)
@@ -113,13 +119,40 @@ void pmu_vm_init(struct vpmu_vm *out, struct vpmu_arm_model *shape, struct vpmu_
 		refuse_vm((unsigned int)(o - options.vm), error);
 }
 
+#define ARM_EVENT_BITS 0xFFFFu
+
+void pmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *of, struct pmu_backing *backing)
+{
+	vpmu_vcpu_init(v, of);
+	if (!backing)
+		return;
+	vpmu_host_source_init(&backing->source, &pmu_machine, v, ARM_EVENT_BITS);
+	must(vpmu_vcpu_attach(v, &backing->emulated, &backing->source.source));
+}
+
+void pmu_load(struct pmu *pmu)
+{
+	must(vpmu_vcpu_load(pmu->vcpu, &pmu->cpu));
+	pmu->line_stale = true;
+	if (pmu->backing)
+		vpmu_host_source_load(&pmu->backing->source, &pmu->cpu);
+}
+
+void pmu_put(struct pmu *pmu)
+{
+	if (pmu->backing)
+		vpmu_host_source_put(&pmu->backing->source);
+	must(vpmu_vcpu_put(pmu->vcpu));
+}
+
 void pmu_init(void)
 {
 	if (!pmu_machine_init() || options.vm[0].mode == PMU_OFF)
 		return;
 	pmu_vm_init(&vm, &model, &policy, &options.vm[0]);
 	for (unsigned int i = 0; i < machine.cpu_count; i++) {
-		vpmu_vcpu_init(&vcpus[i], &vm);
+		cpus[i].pmu.backing = options.vm[0].mode == PMU_EMULATED ? &backings[i] : NULL;
+		pmu_vcpu_init(&vcpus[i], &vm, cpus[i].pmu.backing);
 		cpus[i].pmu.vcpu = &vcpus[i];
 		cpus[i].pmu.present = true;
 	}
@@ -142,13 +175,13 @@ void pmu_cpu_init(struct cpu *c)
 	}
 	pmu_hw_init(c);
 	must(vpmu_vcpu_reset(pmu->vcpu));
-	must(vpmu_vcpu_load(pmu->vcpu, &pmu->cpu));
+	pmu_load(pmu);
 }
 
 void pmu_cpu_off(struct cpu *c)
 {
 	if (c->pmu.present)
-		must(vpmu_vcpu_put(c->pmu.vcpu));
+		pmu_put(&c->pmu);
 }
 
 static bool guest_at_el0(void)
@@ -184,6 +217,7 @@ enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 
 	if (!c->pmu.present)
 		return PMU_NOT_MINE;
+	c->pmu.line_stale = true;
 	result = outcome(vpmu_arm_access(c->pmu.vcpu, &access));
 	if (result != PMU_NOT_MINE)
 		c->exits[EXIT_PMU]++;
@@ -194,10 +228,26 @@ enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 
 bool pmu_irq(struct cpu *c)
 {
-	if (c->pmu.present && vpmu_cpu_pmi(&c->pmu.cpu) == VPMU_PMI_GUEST)
-		return true;
-	c->pmu.late++;
-	return false;
+	enum vpmu_pmi whose = c->pmu.present ? vpmu_cpu_pmi(&c->pmu.cpu) : VPMU_PMI_LATE;
+
+	if (whose == VPMU_PMI_HOST || whose == VPMU_PMI_BOTH)
+		while (pmu_sample(c))
+			;
+	if (whose == VPMU_PMI_LATE)
+		c->pmu.late++;
+	return whose == VPMU_PMI_GUEST || whose == VPMU_PMI_BOTH;
+}
+
+struct vpmu_host_event *pmu_sample(struct cpu *c)
+{
+	struct pmu_backing *backing = c->pmu.backing;
+	struct vpmu_host_event *e;
+
+	do {
+		e = vpmu_cpu_sample(&c->pmu.cpu);
+		c->pmu.line_stale = true;
+	} while (e && backing && vpmu_host_source_sample(&backing->source, e));
+	return e;
 }
 
 bool pmu_interrupt(struct cpu *c)
@@ -207,8 +257,10 @@ bool pmu_interrupt(struct cpu *c)
 
 void pmu_skipped(struct cpu *c, enum skipped kind)
 {
-	if (c->pmu.present && !machine_counts[kind])
-		must(vpmu_count(c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1));
+	if (!c->pmu.present || machine_counts[kind])
+		return;
+	c->pmu.line_stale = true;
+	must(vpmu_count(c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1));
 }
 
 uint64_t pmu_dfr0(struct cpu *c, uint64_t host)

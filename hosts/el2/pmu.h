@@ -7,18 +7,28 @@
 #include <stdint.h>
 
 #include <vpmu/arm.h>
+#include <vpmu/host.h>
 
 #include <armv8.h>
+#include <host_source.h>
 
 struct cpu;
 struct regs;
 
 enum pmu_outcome { PMU_NOT_MINE, PMU_HANDLED, PMU_UNDEF, PMU_EL1_TRAP };
 
+/* What an emulated guest CPU counts on. */
+struct pmu_backing {
+	struct vpmu_emulated emulated;
+	struct vpmu_host_source source;
+};
+
 /* One CPU: its PMU, and the PMU of the vCPU that is on it. */
 struct pmu {
 	bool present;                /* that vCPU has one */
 	struct vpmu_vcpu *vcpu;
+	struct pmu_backing *backing; /* NULL: it is not emulated */
+	bool line_stale;             /* emulated: its interrupt line may have changed */
 	struct vpmu_cpu cpu;
 	struct vpmu_armv8 hw;
 	uint64_t late;               /* PPI 23 that no overflow of the guest explains */
@@ -50,7 +60,10 @@ static inline void pmu_enter(struct pmu *pmu)
 
 	if (__builtin_expect(!pmu->present, 0))
 		return;
-	error = vpmu_vcpu_enter(pmu->vcpu, 0);
+	/* Nothing comes up while interrupts are masked, as they are: going on at once is enough. */
+	do {
+		error = vpmu_vcpu_enter(pmu->vcpu, 0);
+	} while (__builtin_expect(error == VPMU_AGAIN, 0));
 	if (__builtin_expect(error < 0, 0))
 		pmu_failed(error);
 }
@@ -59,6 +72,8 @@ static inline void pmu_enter(struct pmu *pmu)
 enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr);
 /* PPI 23 was taken. returns: whether it is the guest's. */
 bool pmu_irq(struct cpu *c);
+/* After that, or NULL: a host event that sampled, and is no emulated guest's. */
+struct vpmu_host_event *pmu_sample(struct cpu *c);
 /* The level of the guest's overflow interrupt line, wherever its PMU is. */
 bool pmu_interrupt(struct cpu *c);
 /* An instruction of the guest is skipped: the monitor has done it. It counts once. */
@@ -79,6 +94,11 @@ bool pmu_machine_init(void);
 /* A guest's, by its options. (model), (policy) outlive it. */
 void pmu_vm_init(struct vpmu_vm *vm, struct vpmu_arm_model *model, struct vpmu_policy *policy,
 		 const struct vm_options *o);
+/* A guest CPU's; (backing) is used if the VM is emulated. */
+void pmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *vm, struct pmu_backing *backing);
+/* The guest CPU whose PMU is (vcpu) begins to run here, or ends: present, vcpu and backing are set. */
+void pmu_load(struct pmu *pmu);
+void pmu_put(struct pmu *pmu);
 /* This CPU's own. */
 void pmu_hw_init(struct cpu *c);
 

@@ -300,6 +300,7 @@ void sched_run(struct cpu *c)
 	load(c, v);
 	c->turn_over = false;
 	start_slice();
+	tenant_pmu_line(c);
 	tgic_flush(c);
 	pmu_enter(&c->pmu);
 	vcpu_resume(&v->regs, c->stack_top);
@@ -338,6 +339,7 @@ void sched_leave(struct cpu *c, struct regs *r)
 		leave_turn(c);
 		sched_run(c);
 	}
+	tenant_pmu_line(c);
 	tgic_flush(c);
 	pmu_enter(&c->pmu);
 }

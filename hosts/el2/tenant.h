@@ -107,6 +107,7 @@ struct vcpu {
 	bool has_pmu;
 	uint64_t pmu_late;           /* interrupts that no overflow of it explained */
 	struct vpmu_vcpu pmu;
+	struct pmu_backing pmu_backing;
 };
 
 struct vm {
@@ -185,6 +186,8 @@ void tgic_send_sgi(struct vcpu *from, uint64_t value, bool group1);
 void tgic_hardware(struct cpu *c, uint32_t intid);
 /* Level of the emulated console's interrupt. The VM's lock is held. */
 void tgic_set_line(struct vm *vm, uint32_t intid, bool line);
+/* The same of a PPI in software; the lock is not held. */
+void tgic_set_private_line(struct vcpu *v, uint32_t intid, bool line);
 /* List registers to and from the state in memory. */
 void tgic_sync(struct cpu *c);
 void tgic_flush(struct cpu *c);
@@ -206,6 +209,8 @@ void tenant_pmu_cpu_init(struct cpu *c);
 void tenant_pmu_reset(struct vcpu *v);
 void tenant_pmu_load(struct cpu *c, struct vcpu *v);
 void tenant_pmu_put(struct cpu *c, struct vcpu *v);
+/* Before interrupts are handed to the vCPU that is loaded. */
+void tenant_pmu_line(struct cpu *c);
 /* Is an overflow interrupt due? The vCPU does not run. */
 bool tenant_pmu_due(struct vcpu *v);
 

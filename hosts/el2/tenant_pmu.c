@@ -17,14 +17,21 @@ static void must(int error)
 		pmu_failed(error);
 }
 
+static bool is_emulated(const struct vcpu *v)
+{
+	return v->vm->options->mode == PMU_EMULATED;
+}
+
 static void init_vm(struct vm *vm)
 {
 	if (vm->options->mode == PMU_OFF)
 		return;
 	pmu_vm_init(&vm->pmu, &vm->pmu_model, &vm->pmu_policy, vm->options);
 	for (unsigned int i = 0; i < vm->cpu_count; i++) {
-		vpmu_vcpu_init(&vm->vcpu[i].pmu, &vm->pmu);
-		vm->vcpu[i].has_pmu = true;
+		struct vcpu *v = &vm->vcpu[i];
+
+		pmu_vcpu_init(&v->pmu, &vm->pmu, is_emulated(v) ? &v->pmu_backing : NULL);
+		v->has_pmu = true;
 	}
 }
 
@@ -56,8 +63,9 @@ void tenant_pmu_load(struct cpu *c, struct vcpu *v)
 	c->pmu.present = v->has_pmu;
 	c->pmu.late = v->pmu_late;
 	c->pmu.vcpu = &v->pmu;
+	c->pmu.backing = is_emulated(v) ? &v->pmu_backing : NULL;
 	if (v->has_pmu)
-		must(vpmu_vcpu_load(&v->pmu, &c->pmu.cpu));
+		pmu_load(&c->pmu);
 	else
 		write_sysreg(mdcr_el2, read_sysreg(mdcr_el2) | MDCR_NO_PMU);
 }
@@ -66,9 +74,23 @@ void tenant_pmu_put(struct cpu *c, struct vcpu *v)
 {
 	if (!v->has_pmu)
 		return;
-	must(vpmu_vcpu_put(&v->pmu));
+	pmu_put(&c->pmu);
 	v->pmu_late = c->pmu.late;
 	c->pmu.present = false;
+}
+
+/*
+ * An emulated PMU's line is in software. It changes when the guest accesses its PMU, when an instruction is
+ * counted for it, and when one of its events has sampled.
+ */
+void tenant_pmu_line(struct cpu *c)
+{
+	struct vcpu *v = c->vcpu;
+
+	if (!v->has_pmu || !is_emulated(v) || !c->pmu.line_stale)
+		return;
+	c->pmu.line_stale = false;
+	tgic_set_private_line(v, PPI_PMU, vpmu_vcpu_interrupt(&v->pmu) == 1);
 }
 
 bool tenant_pmu_due(struct vcpu *v)

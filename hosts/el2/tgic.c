@@ -3,8 +3,8 @@
  * tgic.c - the interrupt controller of a guest among several: distributor, redistributors and list
  * registers from state in memory.
  *
- * Three kinds of interrupts: SGIs and the console's are software alone; the timers' and the PMU's
- * PPIs are the hardware's of the CPU where the vCPU is loaded; all other SPIs are the first
+ * Three kinds of interrupts: SGIs, the console's and an emulated PMU's are software alone; the timers' and the
+ * PMU's PPIs are the hardware's of the CPU where the vCPU is loaded; all other SPIs are the first
  * guest's, and its enables and configuration go on to the hardware. What the hardware raised is
  * ended but not deactivated ("held"), and goes into a list register with HW=1: the guest's end
  * deactivates it, without us. At every exit the list registers are read back, at every entry filled
@@ -39,6 +39,8 @@ static struct virq *irq_of(struct vcpu *v, uint32_t intid)
 
 static bool is_hardware(const struct vm *vm, uint32_t intid)
 {
+	if (intid == PPI_PMU && vm->options->mode == PMU_EMULATED)
+		return false;
 	if (intid < 32)
 		return HARDWARE_PPIS & 1u << intid;
 	return vm->index == 0 && intid != machine.uart_intid;
@@ -105,6 +107,16 @@ void tgic_set_line(struct vm *vm, uint32_t intid, bool line)
 		return;
 	vm->spi[intid].line = line;
 	changed(target_of(vm, intid), intid);
+}
+
+void tgic_set_private_line(struct vcpu *v, uint32_t intid, bool line)
+{
+	if (v->irq[intid].line == line)
+		return;
+	spin_lock(&v->vm->lock);
+	v->irq[intid].line = line;
+	changed(v, intid);
+	spin_unlock(&v->vm->lock);
 }
 
 /* ---- The hardware's state of it ---- */

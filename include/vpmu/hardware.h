@@ -82,6 +82,11 @@ struct vpmu_hw_caps {
 	uint8_t  multithreaded;
 	uint64_t host_counters;      /* counters that host events can use (vpmu/host.h), if there is host() */
 	uint8_t  host_width;         /* their bits that are counted */
+	/*
+	 * Periods of host events are rounded up to a multiple of this, a power of two, for machines that lose
+	 * overflows at other distances; 0 is 1.
+	 */
+	uint8_t  host_granule;
 	/* 1: one enable for all counters in the global control word (Arm PMCR.E), 0: one each. */
 	uint8_t  shared_enable;
 	uint8_t  status_set;         /* 1: status_set works (x86: not before Intel v4, AMD PerfMonV2) */

@@ -85,6 +85,14 @@ VPMU_API int vpmu_host_event_destroy(struct vpmu_host_event *e);
 VPMU_API int vpmu_host_event_read(struct vpmu_host_event *e, struct vpmu_count *out);
 
 /*
+ * vpmu_host_event_period() - a sampling event's next sample is due (period) events from now, and further ones that
+ * far apart. A sample that is due already comes, too. At most 4 accesses.
+ * returns: 0; VPMU_ERR_PARAM: (period) is 0 or over 2^31, or the event only counts; VPMU_ERR_STATE: a guest runs on
+ * its CPU. Context: [cpu] of its CPU.
+ */
+VPMU_API int vpmu_host_event_period(struct vpmu_host_event *e, uint64_t period);
+
+/*
  * vpmu_cpu_rotate() - events that wait for a counter take their turn; call it now and then (a tick).
  * returns: 0; VPMU_ERR_STATE: a guest runs. Context: [cpu].
  */

@@ -158,7 +158,7 @@ static void add_policy(struct run_options *o, const char *value)
 }
 
 /* What the monitor understands after "mode=". */
-static const char *const monitor_modes[] = { "mediated", "partitioned", "off" };
+static const char *const monitor_modes[] = { "mediated", "partitioned", "emulated", "off" };
 
 static bool is_monitor_mode(const char *value)
 {
@@ -171,7 +171,7 @@ static bool is_monitor_mode(const char *value)
 void check_monitor_mode(const char *option, const char *value)
 {
 	if (!is_monitor_mode(value))
-		bad_value(option, value, "mediated, partitioned or off");
+		bad_value(option, value, "mediated, partitioned, emulated or off");
 }
 
 void check_counters(const char *option, const char *value)
