@@ -323,6 +323,8 @@ void sched_slice_ended(struct cpu *c)
 		c->turn_over = true;
 	else
 		start_slice();
+	/* An overflow may have sent no interrupt (docs/qemu.md). */
+	c->pmu.line_stale = true;
 }
 
 void sched_wait(struct cpu *c)
