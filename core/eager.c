@@ -67,12 +67,25 @@ static void eager_enter(struct vpmu_vcpu *v)
 	ops->status_set(hw, eager_status(v, s->status));
 	ops->interrupts_set(hw, eager_interrupts(v));
 	ops->start(hw, eager_started(v));
-	vpmu_cpu_set_user(cpu, reach == VPMU_REACH_NONE ? v->vm->arch->closed_user(s) : s->user);
+	vpmu_cpu_set_user(cpu, reach == VPMU_REACH_NONE ? v->vm->arch->closed_user(v->vm, s) : s->user);
 	vpmu_cpu_set_pointer(cpu, reach == VPMU_REACH_NONE ? 0 : s->pointer);
 	ops->set_global(hw, s->global);
 	v->in_hw_counters = v->vm->counters;
 	v->stats.loads++;
 	vpmu_cpu_own(cpu, VPMU_OWNER_LIVE);
+}
+
+static void eager_save_selectors(struct vpmu_vcpu *v)
+{
+	struct vpmu_hw *hw = v->cpu->hw;
+	uint64_t rest = v->vm->counters;
+
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		v->state.selector[i] = hw->ops->selected(hw, i);
+	}
+	v->counts_known = false;
 }
 
 /* The first access stops the counters, also where the boundary does not. */
@@ -89,6 +102,8 @@ static void eager_save_control(struct vpmu_vcpu *v)
 	enabled = ops->started(hw);
 	interrupts = ops->interrupts(hw);
 	status = ops->status(hw) & ~v->cpu->host_counters;
+	if (items & VPMU_ITEM_SELECTORS)
+		eager_save_selectors(v);
 	s->status = eager_status(v, status) | (s->status & ~eager_status(v, s->status));
 	ops->stop(hw, v->vm->counters);
 	ops->interrupts_clear(hw, v->vm->counters);
@@ -118,16 +133,12 @@ static void eager_exit(struct vpmu_vcpu *v)
 
 		v->state.value[i] = hw->ops->read(hw, i);
 		hw->ops->write(hw, i, 0);
-		if (cpu->reach == VPMU_REACH_ALL)
-			v->state.selector[i] = hw->ops->selected(hw, i);
 	}
-	if (cpu->reach == VPMU_REACH_ALL)
-		v->counts_known = false;
 	if (hw->ops->route)
 		hw->ops->route(hw, VPMU_ROUTE_HOST, 0);
 	hw->ops->boundary(hw, 0, vpmu_cpu_spare(cpu));
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
-	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
+	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(v->vm, &v->state));
 	vpmu_cpu_set_pointer(cpu, 0);
 	hw->ops->set_global(hw, cpu->host_global);
 	v->in_hw_counters = 0;

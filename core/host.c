@@ -12,34 +12,49 @@
 
 /* ---- The machine's claims: mediated VMs against events that count inside guests ---- */
 
-#define CLAIM_VM ((uint64_t)1 << 32)
+/* How many there are of each, in 16 bits; of the last there is at most one. */
 #define CLAIM_EVENT ((uint64_t)1)
-#define CLAIM_VMS 0xFFFFFFFF00000000ull
-#define CLAIM_EVENTS 0xFFFFFFFFull
+#define CLAIM_MEDIATED ((uint64_t)1 << 16)
+#define CLAIM_PARTITIONED ((uint64_t)1 << 32)
+#define CLAIM_PASSED ((uint64_t)1 << 48)
+#define CLAIMS_OF(one) ((one) * 0xFFFF)
+/* Who an event that counts inside guests cannot be beside. */
+#define BLOCKED_BY (CLAIMS_OF(CLAIM_MEDIATED) | CLAIM_PASSED)
 
 static _Atomic uint64_t *claims_of(struct vpmu_machine *machine)
 {
 	return machine->whole ? &machine->whole->claims : &machine->claims;
 }
 
-/* Adds (mine) unless somebody of (others) is there. */
+/* Adds (mine) unless somebody of (others) is there, or there are too many already. */
 static bool claim(struct vpmu_machine *machine, uint64_t mine, uint64_t others)
 {
 	_Atomic uint64_t *claims = claims_of(machine);
 	uint64_t now = atomic_load(claims);
 
 	do {
-		if (now & others)
+		if (now & others || (now & CLAIMS_OF(mine)) == CLAIMS_OF(mine))
 			return false;
 	} while (!atomic_compare_exchange_weak(claims, &now, now + mine));
 	return true;
 }
 
+/* What a VM of each mode is, and who may not be there. */
+static const struct {
+	uint64_t mine, others;
+} claims[] = {
+	[VPMU_MODE_MEDIATED] = { CLAIM_MEDIATED, CLAIMS_OF(CLAIM_EVENT) | CLAIM_PASSED },
+	[VPMU_MODE_PARTITIONED] = { CLAIM_PARTITIONED, CLAIM_PASSED },
+	[VPMU_MODE_PASSTHROUGH] = { CLAIM_PASSED, UINT64_MAX },
+	[VPMU_MODE_EMULATED] = { 0 },
+	[VPMU_MODE_OFF] = { 0 },
+};
+
 bool vpmu_host_claim_vm(struct vpmu_vm *vm)
 {
-	if (vm->mode != VPMU_MODE_MEDIATED || !vm->counters)
+	if (!claims[vm->mode].mine || !vm->counters)
 		return true;
-	vm->claimed = claim(vm->machine, CLAIM_VM, CLAIM_EVENTS);
+	vm->claimed = claim(vm->machine, claims[vm->mode].mine, claims[vm->mode].others);
 	return vm->claimed;
 }
 
@@ -48,7 +63,7 @@ void vpmu_vm_end(struct vpmu_vm *vm)
 	if (!vm->claimed)
 		return;
 	vm->claimed = false;
-	atomic_fetch_sub(claims_of(vm->machine), CLAIM_VM);
+	atomic_fetch_sub(claims_of(vm->machine), claims[vm->mode].mine);
 }
 
 /* ---- Where an event counts ---- */
@@ -329,11 +344,16 @@ static bool has_object(const struct vpmu_host_event_config *c)
 	return c->scope == VPMU_SCOPE_CPU || c->scope == VPMU_SCOPE_HYPERVISOR;
 }
 
+static bool owns_all(const struct vpmu_vm *vm)
+{
+	return vm->mode == VPMU_MODE_MEDIATED || vm->mode == VPMU_MODE_PASSTHROUGH;
+}
+
 static bool targets_mediated(const struct vpmu_host_event_config *c)
 {
 	if (c->scope == VPMU_SCOPE_VM)
-		return c->vm->mode == VPMU_MODE_MEDIATED;
-	return c->scope == VPMU_SCOPE_VCPU && c->vcpu->vm->mode == VPMU_MODE_MEDIATED;
+		return owns_all(c->vm);
+	return c->scope == VPMU_SCOPE_VCPU && owns_all(c->vcpu->vm);
 }
 
 static int config_error(const struct vpmu_cpu *cpu, const struct vpmu_host_event_config *c)
@@ -370,7 +390,7 @@ int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machi
 
 	if (error)
 		return error;
-	if (is_blocking(config) && !claim(machine, CLAIM_EVENT, CLAIM_VMS))
+	if (is_blocking(config) && !claim(machine, CLAIM_EVENT, BLOCKED_BY))
 		return VPMU_ERR_BUSY;
 	*e = (struct vpmu_host_event){ .config = *config, .machine = machine, .cpu = cpu, .since = now(cpu) };
 	if (!cpu->events)

@@ -42,8 +42,11 @@ struct vpmu_change {
 struct vpmu_arch {
 	/* What the guest changes without a trap at each enum vpmu_reach, while its PMU is in the hardware. */
 	uint32_t direct_items[VPMU_REACHES];
-	/* Whatever makes a counter start counting traps: those that never did need not be loaded. */
-	bool enables_trap;
+	/*
+	 * A counter's enable is in its selector, and stopping it clears that. So starting one traps as selectors do,
+	 * and those that never were started need not be loaded.
+	 */
+	bool enables_in_selectors;
 	/* The interrupt is an edge: an overflow owes the guest one, in state.pending. Else it is a level. */
 	bool edge;
 	/* An overflow may carry into the next counter. */
@@ -82,7 +85,7 @@ struct vpmu_arch {
 	/* The bits that counter (i) has; the hardware's may have more. */
 	uint64_t (*width)(const struct vpmu_vm *vm, unsigned int i);
 	/* User access value for the hardware while everything is intercepted (RULES A6). */
-	uint64_t (*closed_user)(const struct vpmu_state *s);
+	uint64_t (*closed_user)(const struct vpmu_vm *vm, const struct vpmu_state *s);
 	/* Has the hardware every bit and event number that the guest's PMU has? */
 	bool (*fits)(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps);
 	/* Would direct access show the guest exactly its own PMU on this hardware? */

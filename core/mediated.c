@@ -92,7 +92,7 @@ static struct masks masks_before(const struct vpmu_vcpu *v, const struct vpmu_ch
 /* A guest with direct enables can start any counter: all must be right. */
 static bool starts_alone(const struct vpmu_vcpu *v)
 {
-	return is_direct(v) && !v->vm->arch->enables_trap;
+	return is_direct(v) && (!v->vm->arch->enables_in_selectors || v->cpu->reach == VPMU_REACH_ALL);
 }
 
 /*
@@ -163,7 +163,7 @@ static void show_all(struct vpmu_vcpu *v)
 	struct vpmu_cpu *cpu = v->cpu;
 	uint64_t rest = v->vm->counters & ~v->in_hw_counters;
 
-	if (!v->touched_counters || !v->vm->arch->enables_trap || !is_direct(v))
+	if (!v->touched_counters || !v->vm->arch->enables_in_selectors || !is_direct(v))
 		return;
 	while (rest) {
 		unsigned int i = vpmu_mask_next(&rest);
@@ -194,7 +194,7 @@ static void open_view(struct vpmu_vcpu *v)
 		vpmu_cpu_set_user(v->cpu, v->state.user);
 		vpmu_cpu_set_pointer(v->cpu, v->state.pointer);
 	} else {
-		vpmu_cpu_set_user(v->cpu, v->vm->arch->closed_user(&v->state));
+		vpmu_cpu_set_user(v->cpu, v->vm->arch->closed_user(v->vm, &v->state));
 		vpmu_cpu_set_pointer(v->cpu, 0);
 	}
 }
@@ -323,28 +323,6 @@ static void pull_scalars(struct vpmu_vcpu *v, uint32_t items)
 		cpu->pointer = v->state.pointer = ops->pointer(hw);
 }
 
-/* Everything of this owner off, global control first. */
-static void silence(struct vpmu_vcpu *v)
-{
-	const struct vpmu_hw_ops *ops = ops_of(v);
-	struct vpmu_cpu *cpu = v->cpu;
-	struct vpmu_hw *hw = cpu->hw;
-	struct masks m;
-
-	pull_scalars(v, v->in_hw & VPMU_ITEM_GLOBAL);
-	ops->set_global(hw, hw->caps.global_reset);
-	cpu->stopped = false;
-	pull_scalars(v, v->in_hw & ~(uint32_t)(VPMU_ITEM_GLOBAL | VPMU_ITEM_SELECTORS));
-	vpmu_vcpu_note(v);
-	m = masks_now(v);
-	if (m.enabled)
-		ops->stop(hw, m.enabled);
-	if (m.interrupts)
-		ops->interrupts_clear(hw, m.interrupts);
-	if (m.status)
-		ops->status_clear(hw, m.status);
-}
-
 static void save_selectors(struct vpmu_vcpu *v)
 {
 	struct vpmu_cpu *cpu = v->cpu;
@@ -358,6 +336,35 @@ static void save_selectors(struct vpmu_vcpu *v)
 		v->state.selector[i] = cpu->hw_selector[i];
 		cpu->known_selector |= VPMU_BIT(i);
 	}
+}
+
+/* Everything of this owner off, global control first. What stops a counter may be in its selector. */
+static void silence(struct vpmu_vcpu *v)
+{
+	const struct vpmu_hw_ops *ops = ops_of(v);
+	struct vpmu_cpu *cpu = v->cpu;
+	struct vpmu_hw *hw = cpu->hw;
+	struct masks m;
+
+	pull_scalars(v, v->in_hw & VPMU_ITEM_GLOBAL);
+	ops->set_global(hw, hw->caps.global_reset);
+	cpu->stopped = false;
+	pull_scalars(v, v->in_hw & ~(uint32_t)(VPMU_ITEM_GLOBAL | VPMU_ITEM_SELECTORS));
+	if (v->in_hw & VPMU_ITEM_SELECTORS)
+		save_selectors(v);
+	vpmu_vcpu_note(v);
+	m = masks_now(v);
+	/* Of a guest that wrote its selectors itself, all of them. */
+	if (v->in_hw & VPMU_ITEM_SELECTORS && v->vm->arch->enables_in_selectors) {
+		m.enabled = v->vm->counters;
+		cpu->known_selector &= ~m.enabled;
+	}
+	if (m.enabled)
+		ops->stop(hw, m.enabled);
+	if (m.interrupts)
+		ops->interrupts_clear(hw, m.interrupts);
+	if (m.status)
+		ops->status_clear(hw, m.status);
 }
 
 /* Values of (mask) into the state. What the host will not overwrite goes back to 0 (V2). */
@@ -395,10 +402,7 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 		return;
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	silence(v);
-	if (v->in_hw & VPMU_ITEM_SELECTORS) {
-		save_selectors(v);
-		note_escape(v);
-	}
+	note_escape(v);
 	changed = writable(v);
 	save_and_scrub(v, changed, host_owns);
 	/* The others have had the value 0 all the time. */
@@ -407,7 +411,7 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 	unset_route(v);
 	ops_of(v)->boundary(cpu->hw, 0, vpmu_cpu_spare(cpu));
 	vpmu_cpu_set_reach(cpu, VPMU_REACH_NONE);
-	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(&v->state));
+	vpmu_cpu_set_user(cpu, v->vm->arch->closed_user(v->vm, &v->state));
 	vpmu_cpu_set_pointer(cpu, 0);
 	if (cpu->host_global != cpu->hw->caps.global_reset)
 		ops_of(v)->set_global(cpu->hw, cpu->host_global);

@@ -6,13 +6,22 @@
 
 static const struct vpmu_switch *switch_of(const struct vpmu_vm_config *config)
 {
+	if (config->mode > VPMU_MODE_OFF)
+		return NULL;
 	if (config->mode == VPMU_MODE_EMULATED)
 		return &vpmu_emulated_switch;
-	if (config->mode != VPMU_MODE_MEDIATED && config->mode != VPMU_MODE_PARTITIONED)
-		return NULL;
 	if (config->switch_kind == VPMU_SWITCH_LAZY)
 		return &vpmu_mediated_switch;
 	return config->switch_kind == VPMU_SWITCH_EAGER ? &vpmu_eager_switch : NULL;
+}
+
+/* Everything direct is right only where there is nothing to enforce. */
+static bool may_pass_through(const struct vpmu_vm *vm)
+{
+	const struct vpmu_hw_caps *caps = &vm->machine->caps;
+
+	return vpmu_policy_is_open(vm->created_policy) && !caps->multithreaded &&
+	       vm->arch->shape_is(vm, caps) && vm->arch->identity_is(vm, caps);
 }
 
 int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct vpmu_arch *arch,
@@ -37,6 +46,8 @@ int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct 
 		.counters = counters,
 	};
 	atomic_init(&vm->policy, config->policy);
+	if (vm->mode == VPMU_MODE_PASSTHROUGH && !may_pass_through(vm))
+		return VPMU_ERR_UNSUPPORTED;
 	return vpmu_host_claim_vm(vm) ? 0 : VPMU_ERR_BUSY;
 }
 
@@ -46,6 +57,8 @@ int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *policy)
 		return VPMU_ERR_PARAM;
 	if (!vm->arch->takes(policy))
 		return VPMU_ERR_PARAM;
+	if (vm->mode == VPMU_MODE_PASSTHROUGH && !vpmu_policy_is_open(policy))
+		return VPMU_ERR_UNSUPPORTED;
 	atomic_store(&vm->policy, policy);
 	return 0;
 }
@@ -139,7 +152,7 @@ static enum vpmu_reach_reason reason_of(const struct vpmu_vcpu *v)
 		return VPMU_REACH_SHARED;
 	if (caps->reduced || !vm->arch->shape_is(vm, caps))
 		return VPMU_REACH_SHAPE;
-	if (caps->fine_traps)
+	if (caps->fine_traps && vm->mode != VPMU_MODE_PASSTHROUGH)
 		return VPMU_REACH_FINE_TRAPS;
 	if (!vm->arch->identity_is(vm, caps))
 		return VPMU_REACH_SHAPE;
@@ -168,7 +181,7 @@ enum vpmu_reach_reason vpmu_vcpu_reach_reason(const struct vpmu_vcpu *v)
 static void close_view(struct vpmu_vcpu *v)
 {
 	vpmu_cpu_own(v->cpu, VPMU_OWNER_TRANSITION);
-	vpmu_cpu_set_user(v->cpu, v->vm->arch->closed_user(&v->state));
+	vpmu_cpu_set_user(v->cpu, v->vm->arch->closed_user(v->vm, &v->state));
 	vpmu_cpu_set_pointer(v->cpu, 0);
 	vpmu_cpu_own(v->cpu, VPMU_OWNER_HOST);
 }

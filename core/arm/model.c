@@ -220,10 +220,13 @@ uint64_t vpmu_arm_add(const struct vpmu_vm *vm, struct vpmu_state *s, unsigned i
 
 /* ---- Hardware ---- */
 
-/* EN=1 sends every EL0 access to EL2, 0 every one to the guest's EL1 (RULES A6). */
-static uint64_t arm_closed_user(const struct vpmu_state *s)
+/*
+ * EN=1 sends every EL0 access to EL2, 0 every one to the guest's EL1 (RULES A6). Without a PMU they are UNDEF, which
+ * only EL2 can say.
+ */
+static uint64_t arm_closed_user(const struct vpmu_vm *vm, const struct vpmu_state *s)
 {
-	return s->user ? PMUSERENR_EN : 0;
+	return s->user || vm->mode == VPMU_MODE_OFF ? PMUSERENR_EN : 0;
 }
 
 static enum vpmu_arm_version capped(uint32_t pmuver)
@@ -398,6 +401,9 @@ static bool version_is_known(uint32_t version)
 	       version == VPMU_ARM_V3P5;
 }
 
+/* Of a VM of mode off: no register exists in version 0. */
+static const struct vpmu_arm_model nothing = { .size = sizeof(nothing) };
+
 int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 		     const struct vpmu_arm_model *model, const struct vpmu_vm_config *config)
 {
@@ -405,6 +411,8 @@ int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 
 	if (model->size != sizeof(*model))
 		return VPMU_ERR_SIZE;
+	if (config->mode == VPMU_MODE_OFF)
+		return vpmu_vm_init(vm, machine, &arm_arch, &nothing, 0, config);
 	if (!version_is_known(model->version) || model->counters > VPMU_ARM_EVENTS_MAX)
 		return VPMU_ERR_PARAM;
 	if (model->id > UINT16_MAX || config->size != sizeof(*config))

@@ -284,6 +284,7 @@ size_t vpmu_x86_msr_list(const struct vpmu_vm *vm, uint32_t *out, size_t max)
 #define INTERCEPT_GLOBAL VPMU_BIT(48)
 #define INTERCEPT_RESET VPMU_BIT(49)
 #define INTERCEPT_RDPMC VPMU_BIT(50)
+#define INTERCEPT_SELECTORS VPMU_BIT(51)
 
 /* Does the hardware show the guest's value in every counter that RDPMC can name (RULES A2)? */
 static bool shows_all(const struct vpmu_vcpu *v)
@@ -311,6 +312,8 @@ uint64_t vpmu_x86_intercepts(const struct vpmu_vcpu *v)
 	word |= INTERCEPT_GLOBAL;
 	if (!vpmu_vcpu_watches_acks(v))
 		word |= INTERCEPT_RESET;
+	if (v->cpu->reach == VPMU_REACH_ALL)
+		word |= INTERCEPT_SELECTORS;
 	return shows_all(v) ? word | INTERCEPT_RDPMC : word;
 }
 
@@ -338,6 +341,8 @@ bool vpmu_x86_is_direct(const struct vpmu_vcpu *v, uint32_t index, bool write)
 		return !write && vpmu_x86_intercepts(v) & INTERCEPT_GLOBAL;
 	case X86_DIRECT_RESET:
 		return write && vpmu_x86_intercepts(v) & INTERCEPT_RESET;
+	case X86_DIRECT_SELECTOR:
+		return vpmu_x86_intercepts(v) & INTERCEPT_SELECTORS;
 	}
 	return false;
 }

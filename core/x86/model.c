@@ -214,8 +214,9 @@ static bool x86_has_status(const struct vpmu_vm *vm)
 
 /* ---- Hardware ---- */
 
-static uint64_t x86_closed_user(const struct vpmu_state *s)
+static uint64_t x86_closed_user(const struct vpmu_vm *vm, const struct vpmu_state *s)
 {
+	(void)vm;
 	(void)s;
 	return 0;
 }
@@ -249,11 +250,16 @@ static bool x86_shape_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *ca
 	return caps->counters == vm->counters && vpmu_x86_has_global(vpmu_x86_model(vm));
 }
 
+/*
+ * CPUID always exits, but direct selectors and status mean what the hardware's version makes of them. AMD's
+ * selectors have GuestOnly, which only we set (RULES A4).
+ */
 static bool x86_identity_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
 {
-	(void)vm;
-	(void)caps;
-	return true;
+	const struct vpmu_x86_model *m = vpmu_x86_model(vm);
+
+	return caps->boundary == VPMU_BOUNDARY_ATOMIC && m->version == caps->version &&
+	       m->tsx == !!(caps->identity[0] & VPMU_X86_IDENTITY_TSX);
 }
 
 static bool x86_escapes(const struct vpmu_vm *vm, const struct vpmu_state *s)
@@ -265,10 +271,26 @@ static bool x86_escapes(const struct vpmu_vm *vm, const struct vpmu_state *s)
 
 /* ---- States ---- */
 
+/* Of a guest that writes them itself. */
+static void clean_selectors(const struct vpmu_vm *vm, struct vpmu_state *s)
+{
+	const struct vpmu_x86_model *m = vpmu_x86_model(vm);
+	uint64_t rest = vm->counters;
+
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		vpmu_x86_set_selector(s, i, s->selector[i] & vpmu_x86_selector_mask(m, i));
+	}
+}
+
 static void x86_clean(const struct vpmu_vm *vm, struct vpmu_state *s)
 {
 	const struct vpmu_x86_model *m = vpmu_x86_model(vm);
 	uint64_t rest = vm->counters;
+
+	if (vm->mode == VPMU_MODE_PASSTHROUGH)
+		clean_selectors(vm, s);
 
 	while (rest) {
 		unsigned int i = vpmu_mask_next(&rest);
@@ -330,15 +352,16 @@ static bool x86_takes(const struct vpmu_policy *policy)
 }
 
 #define DIRECT_ITEMS (VPMU_ITEM_GLOBAL | VPMU_ITEM_STATUS)
+#define SELECTOR_ITEMS (VPMU_ITEM_SELECTORS | VPMU_ITEM_ENABLED | VPMU_ITEM_INTERRUPTS)
 
 static const struct vpmu_arch x86_arch = {
 	.direct_items = {
 		[VPMU_REACH_NONE] = VPMU_ITEM_STATUS,
 		[VPMU_REACH_CONTROL] = DIRECT_ITEMS,
 		[VPMU_REACH_COUNTERS] = DIRECT_ITEMS,
-		[VPMU_REACH_ALL] = DIRECT_ITEMS,
+		[VPMU_REACH_ALL] = DIRECT_ITEMS | SELECTOR_ITEMS,
 	},
-	.enables_trap = true,
+	.enables_in_selectors = true,
 	.edge = true,
 	.active = x86_active,
 	.interrupt = x86_interrupt,
@@ -428,6 +451,12 @@ static uint64_t missing(const struct vpmu_vm *vm)
 	return mask;
 }
 
+/* What a VM of mode off is, whatever the model: CPUID and MSRs without a PMU. */
+static const struct vpmu_x86_model nothing[] = {
+	[VPMU_X86_INTEL] = { .size = sizeof(nothing[0]), .vendor = VPMU_X86_INTEL },
+	[VPMU_X86_AMD] = { .size = sizeof(nothing[0]), .vendor = VPMU_X86_AMD },
+};
+
 int vpmu_x86_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 		     const struct vpmu_x86_model *model, const struct vpmu_vm_config *config)
 {
@@ -440,6 +469,8 @@ int vpmu_x86_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 		return VPMU_ERR_SIZE;
 	if (!model_is_valid(model) || !x86_takes(config->policy))
 		return VPMU_ERR_PARAM;
+	if (config->mode == VPMU_MODE_OFF)
+		model = &nothing[model->vendor];
 	error = vpmu_vm_init(&made, machine, &x86_arch, model, vpmu_x86_counters(model), config);
 	if (error)
 		return error;

@@ -17,6 +17,8 @@
 #define RO .readable = true
 #define GP .index = X86_INDEX_GP
 #define FIXED .index = X86_INDEX_FIXED
+/* Enables and interrupt enables are in them. */
+#define SELECTOR_ITEMS (VPMU_ITEM_SELECTORS | VPMU_ITEM_ENABLED | VPMU_ITEM_INTERRUPTS)
 /* Registers of what is not offered: every access faults, as on a machine without them. */
 #define ABSENT(what, vnd, number, n, step) \
 	{ .info = { .name = (what), .index = (number), .members = (n), .stride = (step), \
@@ -52,13 +54,14 @@ static const struct x86_reg table[] = {
 	  FIXED, .direct = X86_DIRECT_VALUE, .saved = always,
 	  .read = vpmu_x86_read_counter, .faults = vpmu_x86_faults_width,
 	  .write = vpmu_x86_write_counter, .set = vpmu_x86_write_counter },
-	{ .info = { INTEL_REG("IA32_PERFEVTSEL<n>", 0x186, 1), FAMILY(VPMU_X86_GP_MAX, 1), RW },
-	  GP, .uses = VPMU_ITEM_SELECTORS, .saved = always,
+	{ .info = { INTEL_REG("IA32_PERFEVTSEL<n>", 0x186, 1), FAMILY(VPMU_X86_GP_MAX, 1), RW,
+		    .may_be_direct = true },
+	  GP, .uses = SELECTOR_ITEMS, .direct = X86_DIRECT_SELECTOR, .saved = always,
 	  .read = vpmu_x86_read_selector, .faults = vpmu_x86_faults_selector,
 	  .refuses = vpmu_x86_faults_selector, .write = vpmu_x86_write_selector,
 	  .set = vpmu_x86_write_selector },
-	{ .info = { INTEL_REG("IA32_FIXED_CTR_CTRL", 0x38D, 2), ONE, RW },
-	  .uses = VPMU_ITEM_SELECTORS, .saved = always,
+	{ .info = { INTEL_REG("IA32_FIXED_CTR_CTRL", 0x38D, 2), ONE, RW, .may_be_direct = true },
+	  .uses = SELECTOR_ITEMS, .direct = X86_DIRECT_SELECTOR, .saved = always,
 	  .read = vpmu_x86_read_fixed_ctrl, .faults = vpmu_x86_faults_fixed_ctrl,
 	  .refuses = vpmu_x86_faults_fixed_ctrl, .write = vpmu_x86_write_fixed_ctrl,
 	  .set = vpmu_x86_write_fixed_ctrl },
@@ -82,7 +85,7 @@ static const struct x86_reg table[] = {
 	  .read = vpmu_x86_read_zero, .faults = vpmu_x86_faults_status,
 	  .write = vpmu_x86_write_status_set },
 	{ .info = { INTEL_REG("IA32_PERF_GLOBAL_INUSE", 0x392, 4), ONE, RO },
-	  .uses = VPMU_ITEM_SELECTORS | VPMU_ITEM_INTERRUPTS,
+	  .uses = SELECTOR_ITEMS,
 	  .read = vpmu_x86_read_inuse, .faults = vpmu_x86_faults_always },
 	{ .info = { INTEL_REG("IA32_PERF_CAPABILITIES", 0x345, 0), ONE, RO,
 		    .condition = "CPUID.PDCM" },

@@ -67,7 +67,14 @@ struct x86_access {
 enum x86_index { X86_INDEX_NONE, X86_INDEX_GP, X86_INDEX_FIXED };
 
 /* When an access may run direct. */
-enum x86_direct { X86_TRAPPED, X86_DIRECT_VALUE, X86_DIRECT_GLOBAL, X86_DIRECT_STATUS, X86_DIRECT_RESET };
+enum x86_direct {
+	X86_TRAPPED,
+	X86_DIRECT_VALUE,
+	X86_DIRECT_GLOBAL,
+	X86_DIRECT_STATUS,
+	X86_DIRECT_RESET,
+	X86_DIRECT_SELECTOR,
+};
 
 struct x86_reg {
 	struct vpmu_x86_reg_info info;

@@ -304,14 +304,16 @@ static uint64_t armv8_time(struct vpmu_hw *hw)
 static void armv8_reach(struct vpmu_hw *hw, enum vpmu_reach reach)
 {
 	struct vpmu_armv8 *pmu = armv8_of(hw);
+	bool all = reach == VPMU_REACH_ALL;
 	uint64_t counters = reach < VPMU_REACH_COUNTERS ? HDFG_PMEVCNTR : 0;
 	uint64_t increments = reach < VPMU_REACH_COUNTERS ? HDFGW_PMSWINC : 0;
 
 	set_mdcr(pmu, reach == VPMU_REACH_NONE ? MDCR_TPM | MDCR_TPMCR : 0);
 	if (!hw->caps.fine_traps || reach == VPMU_REACH_NONE)
 		return;
-	write_sysreg(HDFGRTR_EL2, pmu->base.hdfgrtr_el2 | HDFGR_CONTROL | counters);
-	write_sysreg(HDFGWTR_EL2, pmu->base.hdfgwtr_el2 | HDFGW_CONTROL | counters | increments);
+	write_sysreg(HDFGRTR_EL2, pmu->base.hdfgrtr_el2 | (all ? 0 : HDFGR_CONTROL | counters));
+	write_sysreg(HDFGWTR_EL2, pmu->base.hdfgwtr_el2 |
+				  (all ? 0 : HDFGW_CONTROL | counters | increments));
 }
 
 static const struct vpmu_hw_ops armv8_ops = {

@@ -302,10 +302,26 @@ void x86_cpu_enter(struct x86_cpu *cpu)
 		violation(cpu, "a VM entry that fails");
 }
 
+/* A guest whose selectors are direct has enabled what it likes. */
+static void note_enabled(struct x86_cpu *cpu)
+{
+	const struct x86_pmu *pmu = &cpu->pmu;
+
+	for (unsigned int i = 0; i < pmu->config.gp; i++)
+		set_enabled(cpu, i, pmu->selector[i] & X86_SEL_EN && !(cpu->host_owned >> i & 1));
+	for (unsigned int n = 0; n < pmu->config.fixed; n++) {
+		unsigned int i = X86_PMU_FIXED + n;
+
+		set_enabled(cpu, i, pmu->fixed_ctrl >> (4 * n) & (X86_FIXED_OS | X86_FIXED_USR) &&
+			    !(cpu->host_owned >> i & 1));
+	}
+}
+
 void x86_cpu_exit(struct x86_cpu *cpu)
 {
 	if (!cpu->pmu.guest)
 		violation(cpu, "a VM exit without an entry");
+	note_enabled(cpu);
 	x86_pmu_vmexit(&cpu->pmu);
 	around(cpu);
 }

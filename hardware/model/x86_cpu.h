@@ -45,7 +45,7 @@ struct x86_cpu {
 	struct x86_cpu_access *trace;
 	size_t trace_size;
 	size_t trace_count;
-	uint64_t guest_enabled;      /* counters that the backend enabled */
+	uint64_t guest_enabled;      /* counters that the backend enabled, or the guest itself */
 	uint64_t host_owned;         /* counters of host events, said by the test: they are not a guest's */
 	uint64_t time;               /* nanoseconds, passed on by the test */
 	uint64_t violations;

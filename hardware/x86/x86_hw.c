@@ -32,6 +32,7 @@
 #define SELECTOR_HOST_ONLY BIT(41)
 #define GROUP_PMI BIT(3)
 #define GROUP 0xFu
+#define GROUP_RINGS 3u
 #define STATUS_CTR_FRZ BIT(59)
 #define RDPMC_FIXED 0x40000000u
 #define LVTPC_NMI (4u << 8)
@@ -128,9 +129,22 @@ static void write_selector(struct vpmu_x86_hw *x86, unsigned int i, uint64_t val
 	note(x86, i, value);
 }
 
+/*
+ * What the register of counter (i) is to hold: nothing while it is stopped, but for a guest that reads its
+ * selectors itself.
+ */
+static uint64_t wanted(const struct vpmu_x86_hw *x86, unsigned int i)
+{
+	if (x86->started >> i & 1)
+		return x86->selector[i];
+	if (!x86->open || !(x86->selected >> i & 1))
+		return 0;
+	return x86->selector[i] & ~(uint64_t)(i < FIXED ? SELECTOR_EN : GROUP_RINGS);
+}
+
 static uint64_t fixed_value(const struct vpmu_x86_hw *x86, unsigned int i)
 {
-	return x86->started >> i & 1 ? x86->selector[i] & GROUP : 0;
+	return wanted(x86, i) & GROUP;
 }
 
 static bool fixed_differs(const struct vpmu_x86_hw *x86, uint64_t mask)
@@ -181,7 +195,7 @@ static void write_selectors(struct vpmu_x86_hw *x86, uint64_t mask)
 	for (uint64_t rest = gp_of(mask); rest;) {
 		unsigned int i = next(&rest);
 
-		write_selector(x86, i, x86->started >> i & 1 ? x86->selector[i] : 0);
+		write_selector(x86, i, wanted(x86, i));
 	}
 	write_fixed(x86, mask);
 }
@@ -190,7 +204,7 @@ static uint64_t read_selector(struct vpmu_x86_hw *x86, unsigned int i)
 {
 	uint64_t value;
 
-	if (x86->known >> i & 1)
+	if (!x86->open && x86->known >> i & 1)
 		return x86->written[i];
 	if (i < FIXED)
 		value = rdmsr(x86, selector_msr(x86, i));
@@ -205,6 +219,8 @@ static uint64_t read_selector(struct vpmu_x86_hw *x86, unsigned int i)
 static void op_stop(struct vpmu_hw *hw, uint64_t mask)
 {
 	of(hw)->started &= ~mask;
+	if (of(hw)->open)
+		of(hw)->selected &= ~mask;
 	write_selectors(of(hw), mask & hw->caps.counters);
 }
 
@@ -214,9 +230,33 @@ static void op_start(struct vpmu_hw *hw, uint64_t mask)
 	write_selectors(of(hw), mask & hw->caps.counters);
 }
 
+static bool is_enabled(unsigned int i, uint64_t selector)
+{
+	return selector & (i < FIXED ? SELECTOR_EN : GROUP_RINGS);
+}
+
+/* The guest writes its selectors itself: the shadows become what they are now. */
+static void look_at_selectors(struct vpmu_x86_hw *x86)
+{
+	for (uint64_t rest = x86->hw.caps.counters & ~x86->host; rest;) {
+		unsigned int i = next(&rest);
+
+		x86->selector[i] = read_selector(x86, i);
+		x86->selected |= BIT(i);
+		if (is_enabled(i, x86->selector[i]))
+			x86->started |= BIT(i);
+		else
+			x86->started &= ~BIT(i);
+	}
+}
+
 static uint64_t op_started(struct vpmu_hw *hw)
 {
-	return of(hw)->started;
+	struct vpmu_x86_hw *x86 = of(hw);
+
+	if (x86->open)
+		look_at_selectors(x86);
+	return x86->started;
 }
 
 static uint64_t op_read(struct vpmu_hw *hw, unsigned int i)
@@ -238,7 +278,7 @@ static void op_select(struct vpmu_hw *hw, unsigned int i, uint64_t selector)
 
 	x86->selector[i] = selector;
 	x86->selected |= BIT(i);
-	if (x86->started >> i & 1)
+	if (x86->open || x86->started >> i & 1)
 		write_selectors(x86, BIT(i));
 }
 
@@ -246,6 +286,8 @@ static uint64_t op_selected(struct vpmu_hw *hw, unsigned int i)
 {
 	struct vpmu_x86_hw *x86 = of(hw);
 
+	if (x86->open)
+		x86->selector[i] = read_selector(x86, i);
 	return x86->selected >> i & 1 ? x86->selector[i] : read_selector(x86, i);
 }
 
@@ -466,8 +508,7 @@ static void op_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
 /* The embedder's intercepts follow vpmu_x86_intercepts(). */
 static void op_reach(struct vpmu_hw *hw, enum vpmu_reach reach)
 {
-	(void)hw;
-	(void)reach;
+	of(hw)->open = reach == VPMU_REACH_ALL;
 }
 
 static void op_route(struct vpmu_hw *hw, enum vpmu_route route, int masked)
@@ -582,6 +623,8 @@ static void describe(struct vpmu_x86_hw *x86)
 		.status_set = pmu->version >= (amd ? 2 : 4),
 		.exact_writes = amd || pmu->full_width_writes,
 		.self_masking = !amd,
+		/* AnyThread; from version 5 on it is gone (SDM 20.2.5). */
+		.multithreaded = !amd && (pmu->version == 3 || pmu->version == 4),
 		.version = pmu->version,
 		.identity = {
 			VPMU_X86_IDENTITY(pmu->vendor, pmu->gp_width,

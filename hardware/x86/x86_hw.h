@@ -62,6 +62,7 @@ struct vpmu_x86_hw {
 	uint64_t outside;            /* Intel: what GLOBAL_CTRL has outside guests meanwhile */
 	uint64_t host;               /* counters that boundary() gave to the host */
 	bool has_guest;              /* boundary() gave counters to one */
+	bool open;                   /* which writes selectors itself: shadows are out of date */
 	uint64_t guest;              /* what set_global() was last given for it */
 	uint64_t inside;             /* of host events: counters that count in guests, and outside */
 	uint64_t beyond;

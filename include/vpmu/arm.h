@@ -47,7 +47,8 @@ VPMU_API int vpmu_arm_model_of(const struct vpmu_machine *machine, struct vpmu_a
  * vpmu_arm_vm_init() - a VM with the PMU (model), which must outlive it.
  * returns: 0; VPMU_ERR_SIZE: a size member is wrong; VPMU_ERR_PARAM: version or counters out of range,
  * unknown mode or switch, or a malformed policy; VPMU_ERR_UNSUPPORTED: not emulated, and the machine has
- * fewer counters, or an older PMU; VPMU_ERR_BUSY: mediated, and a host event counts inside guests (vpmu/host.h).
+ * fewer counters, or an older PMU; or passed through, with a policy, another PMU than the machine's, or selectors
+ * that count other threads; VPMU_ERR_BUSY: a host event or another VM is in the way (vpmu/host.h).
  * Context: [init], after the CPUs' vpmu_cpu_init().
  */
 VPMU_API int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,

@@ -11,7 +11,9 @@
  * BUSY rules. A mediated VM owns whatever counter it asks for while it runs, so an event that would
  * have to count inside it cannot be kept: while a mediated VM lives, such events are refused, and while
  * such an event lives, creating a mediated VM is refused. Both are one atomic word: there is no window.
- * Partitioned VMs own a fixed part, and events of any kind live beside them.
+ * Partitioned VMs own a fixed part, and events of any kind live beside them. A VM that is passed through
+ * is like a mediated one, and besides the only one with counters of the hardware: it is refused while there
+ * is another, mediated or partitioned, and they while it lives.
  *
  * An embedder whose kernel has its own PMU driver uses none of this, and calls vpmu_cpu_reclaim().
  */

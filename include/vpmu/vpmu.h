@@ -127,6 +127,12 @@ enum vpmu_mode {
 	 * the guest runs. What both share is intercepted, and the interrupt is the host's (RULES B).
 	 */
 	VPMU_MODE_PARTITIONED,
+	/*
+	 * Mediated, and nothing is intercepted while the counters are in the hardware, selectors included: for the
+	 * only guest that has any. There is nothing to enforce: no policy, and the model is the machine's PMU.
+	 */
+	VPMU_MODE_PASSTHROUGH,
+	VPMU_MODE_OFF,               /* the guest has no PMU: its registers do not exist */
 };
 
 /* What vpmu_count() can count. */
@@ -140,7 +146,7 @@ enum vpmu_event_class {
 struct vpmu_machine {
 	struct vpmu_hw_caps caps;    /* what every CPU has */
 	uint64_t anywhere[2];        /* Arm: what any CPU has of PMCEID0, PMCEID1 */
-	_Atomic uint64_t claims;     /* mediated VMs, and host events that count inside guests */
+	_Atomic uint64_t claims;     /* VMs with hardware counters, and host events that count inside guests */
 	struct vpmu_machine *whole;  /* where the claims are, if this is a part; or NULL */
 };
 
@@ -233,7 +239,7 @@ struct vpmu_vcpu_stats {
 /* What of the VM's PMU this CPU lets the guest reach while it counts, and why not more. */
 enum vpmu_reach_reason {
 	VPMU_REACH_FINE_TRAPS,       /* control plane trapped, data plane direct */
-	VPMU_REACH_OPEN,             /* no fine-grained traps, nothing to enforce: all direct */
+	VPMU_REACH_OPEN,             /* nothing to enforce, and no fine-grained traps or passed through: all direct */
 	VPMU_REACH_POLICY,           /* no fine-grained traps, a policy to enforce: all trapped */
 	VPMU_REACH_UNSAFE,           /* the guest made, or could make, counters count others: all trapped */
 	VPMU_REACH_SHAPE,            /* the guest's PMU is not what the hardware would show: all trapped */
@@ -369,7 +375,8 @@ VPMU_API int vpmu_vcpu_reset(struct vpmu_vcpu *v);
 /*
  * vpmu_vm_set_policy() - replaces the event policy; each vCPU obeys it from its next enter. What the
  * guest was told to exist does not change; a denied event stops counting (RULES E3).
- * returns: 0; VPMU_ERR_PARAM: (policy) is malformed, or of another architecture.
+ * returns: 0; VPMU_ERR_PARAM: (policy) is malformed, or of another architecture; VPMU_ERR_UNSUPPORTED: the VM is
+ * passed through, and (policy) denies something.
  * Context: [vm]. The old policy may be freed when vpmu_policy_unused() says so.
  */
 VPMU_API int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *policy);

@@ -90,7 +90,8 @@ VPMU_API int vpmu_x86_model_limit(struct vpmu_x86_model *model, struct vpmu_sour
  * returns: 0; VPMU_ERR_SIZE: a size member is wrong; VPMU_ERR_PARAM: a member out of range, unknown mode,
  * or a malformed policy; VPMU_ERR_UNSUPPORTED: not emulated, and the machine has fewer counters, other
  * widths or vendor, cannot stop counters at the boundary (RULES A4), set overflow status, or write
- * counters exactly; VPMU_ERR_BUSY: mediated, and a host event counts inside guests (vpmu/host.h).
+ * counters exactly; or passed through, and not on Intel, with a policy, another PMU than the machine's, or
+ * AnyThread; VPMU_ERR_BUSY: a host event or another VM is in the way (vpmu/host.h).
  * Context: [init], after vpmu_machine_add().
  */
 VPMU_API int vpmu_x86_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
@@ -148,7 +149,7 @@ VPMU_API uint64_t vpmu_x86_debugctl(const struct vpmu_vcpu *v, uint64_t host);
 
 /*
  * vpmu_x86_is_direct() - may the guest access MSR (index) without an intercept from its next instruction on?
- * Always false for selectors, FIXED_CTR_CTRL and DEBUGCTL.
+ * Always false for DEBUGCTL, and for selectors and FIXED_CTR_CTRL but in a VM that is passed through.
  * vpmu_x86_rdpmc_is_direct() - the same for RDPMC, whatever its operand.
  * The answers change only in vpmu_vcpu_enter(), and all are the same while vpmu_x86_intercepts() is.
  * Context: [cpu], after vpmu_vcpu_enter().
@@ -158,7 +159,8 @@ VPMU_API bool vpmu_x86_rdpmc_is_direct(const struct vpmu_vcpu *v);
 
 /*
  * vpmu_x86_intercepts() - a word that is equal for equal intercept maps: bits 0..47 the counters whose MSRs
- * are direct, 48 GLOBAL_CTRL and GLOBAL_STATUS, 49 STATUS_RESET, 50 RDPMC. 0: everything is intercepted.
+ * are direct, 48 GLOBAL_CTRL and GLOBAL_STATUS, 49 STATUS_RESET, 50 RDPMC, 51 selectors. 0: everything is
+ * intercepted.
  * Context: as vpmu_x86_is_direct().
  */
 VPMU_API uint64_t vpmu_x86_intercepts(const struct vpmu_vcpu *v);
