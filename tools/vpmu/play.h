@@ -24,7 +24,7 @@
 #define PLAY_VMS_MAX 4u
 #define PLAY_VCPUS_MAX 8u
 #define PLAY_CPUS_MAX 4u
-#define PLAY_SLOTS_MAX 16u          /* filters, and saved states, of a file */
+#define PLAY_SLOTS_MAX 16u          /* filters, saved states, and host events, of a file */
 #define PLAY_WORK_MAX 100000000u    /* steps and parts of expressions of a case */
 
 #define PLAY_BIT(n) ((uint64_t)1 << (n))
@@ -37,7 +37,18 @@
 
 enum play_arch { PLAY_INTEL, PLAY_AMD, PLAY_ARM, PLAY_ARCHS };
 
-enum play_mode { PLAY_CHEAP, PLAY_DEAR, PLAY_LAZY, PLAY_EAGER, PLAY_MODES };
+enum play_mode {
+	PLAY_CHEAP,
+	PLAY_DEAR,
+	PLAY_LAZY,                   /* from here on: counters of the hardware */
+	PLAY_EAGER,
+	PLAY_PARTITIONED,            /* with the lazy switch */
+	PLAY_PARTITIONED_EAGER,
+	PLAY_MODES,
+};
+
+/* What `matrix all` stands for: partitions take a model that leaves counters to the host. */
+#define PLAY_ALL (1u << PLAY_CHEAP | 1u << PLAY_DEAR | 1u << PLAY_LAZY | 1u << PLAY_EAGER)
 
 /* What a step needs of a case, or `only` asks of it. */
 enum play_needs {
@@ -137,7 +148,7 @@ enum play_step_kind {
 };
 
 /* The first positional argument of a command is a name. */
-enum play_name_kind { PLAY_NO_NAME, PLAY_FILTER_NAME, PLAY_STATE_NAME };
+enum play_name_kind { PLAY_NO_NAME, PLAY_FILTER_NAME, PLAY_STATE_NAME, PLAY_EVENT_NAME };
 
 struct play_command {
 	const char *name;            /* "source count" is two words */
@@ -180,6 +191,7 @@ enum play_name_is {
 	PLAY_NAME_DEFINITION,
 	PLAY_NAME_FILTER,
 	PLAY_NAME_STATE,
+	PLAY_NAME_EVENT,
 };
 
 struct play_name {
@@ -204,11 +216,12 @@ struct play_file {
 	unsigned int cpu_count;
 	uint64_t seed;
 	bool mixed;                  /* a VM may have a mode of its own */
+	bool host_events;            /* so emulated vCPUs are loaded on physical CPUs, too */
 	struct play_step *steps;
 	struct play_name names[PLAY_NAMES_MAX];
 	unsigned int name_count;
 	uint64_t variables;          /* how many places variables and elements take */
-	unsigned int filters, states;
+	unsigned int filters, states, events;
 	void *blocks;                /* everything allocated */
 };
 
@@ -226,6 +239,7 @@ struct play_word {
 	const char *name;
 	uint32_t archs;              /* mask of enum play_arch */
 	uint32_t modes;              /* mask of enum play_mode */
+	uint32_t matrix;             /* those that a head line means by it; 0: none */
 };
 
 extern const struct play_word play_words[];
@@ -251,6 +265,8 @@ extern const struct play_function play_guest_functions[];
 extern const struct play_command play_guest_commands[];
 extern const struct play_command play_host_commands[];
 extern const struct play_command play_source_commands[];
+extern const struct play_command play_beside_commands[];
+extern const struct play_function play_beside_functions[];
 
 /* Definitions that every file begins with. */
 extern const char play_prelude[];
@@ -269,6 +285,7 @@ enum play_outcome {
 	PLAY_E_STATE,
 	PLAY_E_UNSUPPORTED,
 	PLAY_E_LIMIT,
+	PLAY_E_BUSY,
 	PLAY_OUTCOMES,
 	PLAY_ANY = PLAY_OUTCOMES,
 };

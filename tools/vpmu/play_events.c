@@ -101,6 +101,7 @@ static void x86_ran(struct play_cpu *cpu, const struct play_burst *b, bool host)
 		x86_cpu_host(&cpu->x86, b->user, &events);
 	else
 		x86_pmu_retire(&cpu->x86.pmu, b->user, &events);
+	cpu->x86.time += b->nanoseconds;
 }
 
 static void arm_ran(struct play_cpu *cpu, const struct play_burst *b, unsigned int el)
@@ -119,19 +120,18 @@ static void arm_ran(struct play_cpu *cpu, const struct play_burst *b, unsigned i
 		others[events.other_count++] = (struct model_event_count){
 			(uint32_t)arm[i].event, arm[i].n };
 	model_retire(&cpu->arm_pmu, el, &events);
+	cpu->arm.time += b->nanoseconds;
 }
 
 bool play_guest_ran(struct play_run *r, struct play_vcpu *v, const struct play_burst *burst)
 {
 	struct play_cpu *cpu = &r->world->cpus[v->cpu];
 
-	if (!play_is_mediated(v->vm))
-		return emulated_ran(r, v, burst);
-	if (play_is(r, PLAY_X86))
+	if (play_on_hardware(r, v->vm) && play_is(r, PLAY_X86))
 		x86_ran(cpu, burst, false);
-	else
+	else if (play_on_hardware(r, v->vm))
 		arm_ran(cpu, burst, burst->user ? 0 : 1);
-	return false;
+	return !play_is_mediated(v->vm) && emulated_ran(r, v, burst);
 }
 
 void play_host_ran(struct play_run *r, struct play_cpu *cpu, const struct play_burst *burst)

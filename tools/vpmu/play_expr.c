@@ -60,8 +60,10 @@ static struct play_expr *parse_name_value(struct play_parser *p, const char *key
 						  ? play_name_number(p, name, PLAY_FILTER_NAME)
 						  : UINT64_MAX);
 	word = play_find_word(name);
+	/* A partition, said so of one VM, is one with the lazy switch. */
 	for (unsigned int mode = 0; word && mode < PLAY_MODES; mode++) {
-		if (word->modes == 1u << mode && !(word->archs + 1 - (1u << PLAY_ARCHS)))
+		if (word->matrix == 1u << mode ||
+		    (mode == PLAY_PARTITIONED && word->matrix >> mode & 1))
 			return play_new_number(p, mode);
 	}
 	play_refuse(p, line, "'%s' is no mode", name);
@@ -190,7 +192,8 @@ static struct play_expr *parse_known(struct play_parser *p, const struct play_na
 
 	if (name->kind == PLAY_NAME_DEFINITION)
 		return parse_macro(p, name->definition, line);
-	if (name->kind == PLAY_NAME_FILTER || name->kind == PLAY_NAME_STATE)
+	if (name->kind == PLAY_NAME_FILTER || name->kind == PLAY_NAME_STATE ||
+	    name->kind == PLAY_NAME_EVENT)
 		return play_new_number(p, name->number);
 	e = play_new_expr(p, name->kind == PLAY_NAME_ARRAY ? PLAY_ELEMENT : PLAY_VARIABLE);
 	e->number = name->number;

@@ -140,9 +140,9 @@ static void parse_matrix(struct play_parser *p)
 		const struct play_word *word = play_find_word(name);
 
 		if (!strcmp(name, "all"))
-			p->file->modes |= (1u << PLAY_MODES) - 1;
-		else if (word && word->modes != (1u << PLAY_MODES) - 1)
-			p->file->modes |= word->modes;
+			p->file->modes |= PLAY_ALL;
+		else if (word && word->matrix)
+			p->file->modes |= word->matrix;
 		else
 			play_refuse(p, line, "'%s' is no mode", name);
 	} while (p->next->kind == PLAY_WORD);
@@ -204,7 +204,7 @@ static void check_head(struct play_parser *p)
 	if (!f->models)
 		play_refuse(p, 1, "a line 'model' is missing");
 	if (!f->modes)
-		f->modes = (1u << PLAY_MODES) - 1;
+		f->modes = PLAY_ALL;
 	for (unsigned int i = 0; i < f->vm_count; i++)
 		vcpus += f->vcpus[i];
 	if (vcpus > PLAY_VCPUS_MAX)

@@ -51,7 +51,7 @@ static void load(struct play_run *r, const struct play_arg *args)
 
 	if (cpu >= r->what->file->cpu_count)
 		play_senseless(r, "there is no CPU %llu", (unsigned long long)cpu);
-	said = vpmu_vcpu_load(&v->v, play_is_mediated(v->vm) ? &r->world->cpus[cpu].cpu : NULL);
+	said = vpmu_vcpu_load(&v->v, play_on_hardware(r, v->vm) ? &r->world->cpus[cpu].cpu : NULL);
 	if (!said) {
 		v->cpu = (unsigned int)cpu;
 		v->place = PLAY_OUT;
@@ -125,20 +125,20 @@ static struct play_vcpu *running_on(struct play_run *r, const struct play_cpu *c
 		struct play_vcpu *v = &r->world->vcpus[i];
 
 		if (v->exists && v->place == PLAY_IN && v->cpu == number_of(r, cpu) &&
-		    play_is_mediated(v->vm))
+		    play_on_hardware(r, v->vm))
 			return v;
 	}
 	return NULL;
 }
 
-static struct play_vcpu *pause_cpu(struct play_run *r, const struct play_cpu *cpu)
+struct play_vcpu *play_pause_cpu(struct play_run *r, const struct play_cpu *cpu)
 {
 	struct play_vcpu *v = running_on(r, cpu);
 
 	return v && play_pause(r, v) ? v : NULL;
 }
 
-static void resume_cpu(struct play_run *r, struct play_vcpu *paused)
+void play_resume_cpu(struct play_run *r, struct play_vcpu *paused)
 {
 	if (paused)
 		play_resume(r, paused, true);
@@ -148,10 +148,10 @@ static void reclaim(struct play_run *r, const struct play_arg *args)
 {
 	struct play_cpu *cpu = play_cpu(r);
 	uint64_t owns = play_option(r, args, "owns", cpu->hw->caps.counters);
-	struct play_vcpu *paused = pause_cpu(r, cpu);
+	struct play_vcpu *paused = play_pause_cpu(r, cpu);
 
 	play_returned(r, "vpmu_cpu_reclaim", vpmu_cpu_reclaim(&cpu->cpu, owns));
-	resume_cpu(r, paused);
+	play_resume_cpu(r, paused);
 }
 
 static void request_reclaim(struct play_run *r, const struct play_arg *args)
@@ -165,21 +165,21 @@ static void request_reclaim(struct play_run *r, const struct play_arg *args)
 static void poll(struct play_run *r, const struct play_arg *args)
 {
 	struct play_cpu *cpu = play_cpu(r);
-	struct play_vcpu *paused = pause_cpu(r, cpu);
+	struct play_vcpu *paused = play_pause_cpu(r, cpu);
 
 	(void)args;
 	vpmu_cpu_poll(&cpu->cpu);
-	resume_cpu(r, paused);
+	play_resume_cpu(r, paused);
 }
 
 static void interrupt(struct play_run *r, const struct play_arg *args)
 {
 	struct play_cpu *cpu = play_cpu(r);
-	struct play_vcpu *paused = pause_cpu(r, cpu);
+	struct play_vcpu *paused = play_pause_cpu(r, cpu);
 
 	(void)args;
-	play_take_interrupt(r, cpu, play_vcpu(r));
-	resume_cpu(r, paused);
+	play_take_interrupt(r, cpu, play_vcpu(r), false);
+	play_resume_cpu(r, paused);
 }
 
 static void ask(struct play_run *r, const struct play_arg *args)
@@ -196,12 +196,12 @@ static void host(struct play_run *r, const struct play_arg *args)
 {
 	struct play_cpu *cpu = play_cpu(r);
 	uint64_t reg = play_arg(r, args, 0), value = play_arg(r, args, 1);
-	struct play_vcpu *paused = pause_cpu(r, cpu);
+	struct play_vcpu *paused = play_pause_cpu(r, cpu);
 	bool fine = play_is(r, PLAY_X86)
 			    ? x86_pmu_wrmsr(&cpu->x86.pmu, (uint32_t)reg, value)
 			    : model_el2_access(&cpu->arm_pmu, (uint32_t)reg, true, &value);
 
-	resume_cpu(r, paused);
+	play_resume_cpu(r, paused);
 	play_returned(r, "the host's write",
 		      fine ? 0 : play_is(r, PLAY_X86) ? VPMU_FAULT_GP : VPMU_FAULT_UNDEF);
 }
@@ -210,10 +210,11 @@ static void host_run(struct play_run *r, const struct play_arg *args)
 {
 	struct play_cpu *cpu = play_cpu(r);
 	struct play_burst burst = play_burst_of(r, args);
-	struct play_vcpu *paused = pause_cpu(r, cpu);
+	struct play_vcpu *paused = play_pause_cpu(r, cpu);
 
 	play_host_ran(r, cpu, &burst);
-	resume_cpu(r, paused);
+	play_host_interrupts(r, cpu);
+	play_resume_cpu(r, paused);
 }
 
 /* ---- Emulated instructions ---- */
@@ -457,8 +458,7 @@ const struct play_command play_host_commands[] = {
 	{ .name = "reset", .run = reset },
 	{ .name = "time", .run = wait, .min = 1, .max = 1 },
 	{ .name = "host", .run = host, .assigns = true, MEDIATED },
-	{ .name = "host_run", .run = host_run, .min = 1, .max = 1, .options = PLAY_RUN_KEYS,
-	  MEDIATED },
+	{ .name = "host_run", .run = host_run, .min = 1, .max = 1, .options = PLAY_RUN_KEYS },
 	{ .name = "mark", .run = mark },
 	{ 0 },
 };

@@ -57,13 +57,29 @@ void play_deliver(struct play_run *r, struct play_vcpu *v)
 		deliver_arm(r, v);
 }
 
-void play_take_interrupt(struct play_run *r, struct play_cpu *cpu, struct play_vcpu *v)
+static struct play_counts *counts_of(struct play_cpu *cpu, struct play_vcpu *v)
 {
-	(void)r;
-	if (vpmu_cpu_pmi(&cpu->cpu) == VPMU_PMI_GUEST)
-		v->counts.pmis_taken++;
-	else
-		v->counts.pmis_late++;
+	return v ? &v->counts : &cpu->alone;
+}
+
+void play_take_interrupt(struct play_run *r, struct play_cpu *cpu, struct play_vcpu *v,
+			 bool in_guest)
+{
+	enum vpmu_pmi whose = vpmu_cpu_pmi(&cpu->cpu);
+	struct play_counts *counts = counts_of(cpu, v);
+
+	counts->pmis_taken += whose == VPMU_PMI_GUEST || whose == VPMU_PMI_BOTH;
+	counts->pmis_late += whose == VPMU_PMI_LATE;
+	if (whose == VPMU_PMI_HOST || whose == VPMU_PMI_BOTH)
+		play_take_samples(r, cpu, in_guest);
+}
+
+/* The host's own interrupt may be a guest's overflow, and the other way round. */
+static bool is_shared(const struct play_cpu *cpu)
+{
+	const struct vpmu_vcpu *v = cpu->cpu.loaded;
+
+	return cpu->cpu.events || (v && v->vm->mode == VPMU_MODE_PARTITIONED);
 }
 
 /* Is there something for the host to take? What it took stays active while the line is high. */
@@ -76,27 +92,31 @@ static bool is_interrupted(struct play_run *r, struct play_cpu *cpu)
 	line = model_interrupt(&cpu->arm_pmu);
 	if (!line)
 		cpu->line_taken = false;
+	/* An old overflow of the guest's hides none of the host's. */
+	if (cpu->arm_pmu.pmovs & cpu->arm_pmu.pminten & cpu->cpu.host_counters)
+		return true;
 	return line && !cpu->line_taken;
 }
 
-/* An NMI is the host's own, and none of the guest's. */
-static void take_x86(struct play_run *r, struct play_cpu *cpu, struct play_vcpu *v)
+/* An NMI is the host's own, and none of the guest's, unless they share the entry. */
+static void take_x86(struct play_run *r, struct play_cpu *cpu, struct play_vcpu *v, bool in_guest)
 {
 	while (x86_pmu_interrupt(&cpu->x86.pmu) != X86_PMU_NO_INTERRUPT) {
-		if (x86_pmu_take_interrupt(&cpu->x86.pmu) == (int)X86_CPU_VECTOR)
-			play_take_interrupt(r, cpu, v);
-		else
-			v->counts.host_nmis++;
+		bool nmi = x86_pmu_take_interrupt(&cpu->x86.pmu) != (int)X86_CPU_VECTOR;
+
+		counts_of(cpu, v)->host_nmis += nmi;
+		if (!nmi || is_shared(cpu))
+			play_take_interrupt(r, cpu, v, in_guest);
 	}
 }
 
 static void take_pending(struct play_run *r, struct play_cpu *cpu, struct play_vcpu *v, bool before)
 {
 	if (play_is(r, PLAY_X86)) {
-		take_x86(r, cpu, v);
+		take_x86(r, cpu, v, true);
 	} else if (before) {
 		cpu->line_taken = true;
-		play_take_interrupt(r, cpu, v);
+		play_take_interrupt(r, cpu, v, true);
 	}
 }
 
@@ -108,10 +128,24 @@ static struct play_vcpu *resident(struct play_run *r, unsigned int cpu)
 		struct play_vcpu *v = &r->world->vcpus[i];
 
 		if (v->exists && v->place != PLAY_NOWHERE && v->cpu == cpu &&
-		    play_is_mediated(v->vm))
+		    play_on_hardware(r, v->vm))
 			return v;
 	}
 	return NULL;
+}
+
+void play_host_interrupts(struct play_run *r, struct play_cpu *cpu)
+{
+	struct play_vcpu *v = resident(r, (unsigned int)(cpu - r->world->cpus));
+
+	if (!is_shared(cpu) || !is_interrupted(r, cpu))
+		return;
+	if (play_is(r, PLAY_X86)) {
+		take_x86(r, cpu, v, false);
+	} else {
+		cpu->line_taken = true;
+		play_take_interrupt(r, cpu, v, false);
+	}
 }
 
 /* Who is on the CPU leaves it. */
@@ -121,10 +155,10 @@ void play_load_vcpu(struct play_run *r, struct play_vcpu *v)
 
 	if (v->place != PLAY_NOWHERE)
 		return;
-	if (other && play_is_mediated(v->vm))
+	if (other && play_on_hardware(r, v->vm))
 		play_put(r, other);
 	play_must(r, "vpmu_vcpu_load",
-		  vpmu_vcpu_load(&v->v, play_is_mediated(v->vm) ? &cpu_of(r, v)->cpu : NULL));
+		  vpmu_vcpu_load(&v->v, play_on_hardware(r, v->vm) ? &cpu_of(r, v)->cpu : NULL));
 	v->place = PLAY_OUT;
 }
 
@@ -158,7 +192,7 @@ static void x86_exits(struct play_run *r, struct play_vcpu *v, struct play_cpu *
 
 static void hardware_enters(struct play_run *r, struct play_vcpu *v)
 {
-	if (!play_is_mediated(v->vm))
+	if (!play_on_hardware(r, v->vm))
 		return;
 	if (play_is(r, PLAY_X86))
 		x86_enters(r, v, cpu_of(r, v));
@@ -168,7 +202,7 @@ static void hardware_enters(struct play_run *r, struct play_vcpu *v)
 
 static void hardware_exits(struct play_run *r, struct play_vcpu *v)
 {
-	if (!play_is_mediated(v->vm))
+	if (!play_on_hardware(r, v->vm))
 		return;
 	if (play_is(r, PLAY_X86))
 		x86_exits(r, v, cpu_of(r, v));
@@ -191,8 +225,8 @@ static int enter(struct play_run *r, struct play_vcpu *v)
 static int leave(struct play_run *r, struct play_vcpu *v)
 {
 	struct play_cpu *cpu = cpu_of(r, v);
-	bool mediated = play_is_mediated(v->vm);
-	bool interrupted = mediated && is_interrupted(r, cpu);
+	bool there = play_on_hardware(r, v->vm);
+	bool interrupted = there && is_interrupted(r, cpu);
 	int error;
 
 	if (v->place != PLAY_IN)
@@ -203,7 +237,7 @@ static int leave(struct play_run *r, struct play_vcpu *v)
 		return error;
 	v->place = PLAY_OUT;
 	v->counts.exits++;
-	if (mediated)
+	if (there)
 		take_pending(r, cpu, v, interrupted);
 	return 0;
 }
@@ -274,7 +308,7 @@ void play_resume(struct play_run *r, struct play_vcpu *v, bool paused)
 /* Interrupts of the physical CPU, while the guest runs; an interrupt for a halted guest. */
 void play_service(struct play_run *r, struct play_vcpu *v)
 {
-	if (v->place == PLAY_IN && play_is_mediated(v->vm) && is_interrupted(r, cpu_of(r, v))) {
+	if (v->place == PLAY_IN && play_on_hardware(r, v->vm) && is_interrupted(r, cpu_of(r, v))) {
 		play_exit(r, v);
 		play_deliver(r, v);
 		play_must(r, "vpmu_vcpu_enter", enter(r, v));

@@ -18,22 +18,29 @@ const char *const play_mode_labels[PLAY_MODES] = {
 	[PLAY_DEAR] = "emulated dear",
 	[PLAY_LAZY] = "mediated lazy",
 	[PLAY_EAGER] = "mediated eager",
+	[PLAY_PARTITIONED] = "partitioned lazy",
+	[PLAY_PARTITIONED_EAGER] = "partitioned eager",
 };
 
 #define ANY_ARCH ((1u << PLAY_ARCHS) - 1)
 #define ANY_MODE ((1u << PLAY_MODES) - 1)
+#define EMULATED (1u << PLAY_CHEAP | 1u << PLAY_DEAR)
+#define PARTITIONED (1u << PLAY_PARTITIONED | 1u << PLAY_PARTITIONED_EAGER)
+#define MEDIATED (1u << PLAY_LAZY | 1u << PLAY_EAGER)
 
+/* A partition is a mediated mode, and has one of the two switches. */
 const struct play_word play_words[] = {
-	{ "intel", 1u << PLAY_INTEL, ANY_MODE },
-	{ "amd", 1u << PLAY_AMD, ANY_MODE },
-	{ "arm", 1u << PLAY_ARM, ANY_MODE },
-	{ "x86", PLAY_X86, ANY_MODE },
-	{ "emulated", ANY_ARCH, 1u << PLAY_CHEAP | 1u << PLAY_DEAR },
-	{ "mediated", ANY_ARCH, 1u << PLAY_LAZY | 1u << PLAY_EAGER },
-	{ "cheap", ANY_ARCH, 1u << PLAY_CHEAP },
-	{ "dear", ANY_ARCH, 1u << PLAY_DEAR },
-	{ "lazy", ANY_ARCH, 1u << PLAY_LAZY },
-	{ "eager", ANY_ARCH, 1u << PLAY_EAGER },
+	{ "intel", 1u << PLAY_INTEL, ANY_MODE, 0 },
+	{ "amd", 1u << PLAY_AMD, ANY_MODE, 0 },
+	{ "arm", 1u << PLAY_ARM, ANY_MODE, 0 },
+	{ "x86", PLAY_X86, ANY_MODE, 0 },
+	{ "emulated", ANY_ARCH, EMULATED, EMULATED },
+	{ "mediated", ANY_ARCH, MEDIATED | PARTITIONED, MEDIATED },
+	{ "partitioned", ANY_ARCH, PARTITIONED, PARTITIONED },
+	{ "cheap", ANY_ARCH, 1u << PLAY_CHEAP, 1u << PLAY_CHEAP },
+	{ "dear", ANY_ARCH, 1u << PLAY_DEAR, 1u << PLAY_DEAR },
+	{ "lazy", ANY_ARCH, 1u << PLAY_LAZY | 1u << PLAY_PARTITIONED, 1u << PLAY_LAZY },
+	{ "eager", ANY_ARCH, 1u << PLAY_EAGER | 1u << PLAY_PARTITIONED_EAGER, 1u << PLAY_EAGER },
 };
 
 const struct play_word *play_find_word(const char *name)
@@ -62,6 +69,7 @@ const char *const play_outcome_names[PLAY_OUTCOMES] = {
 	[PLAY_E_STATE] = "E_STATE",
 	[PLAY_E_UNSUPPORTED] = "E_UNSUPPORTED",
 	[PLAY_E_LIMIT] = "E_LIMIT",
+	[PLAY_E_BUSY] = "E_BUSY",
 };
 
 int play_find_outcome(const char *name)
@@ -111,6 +119,7 @@ static const struct {
 	{ "POLICY", VPMU_REACH_POLICY },
 	{ "UNSAFE", VPMU_REACH_UNSAFE },
 	{ "SHAPE", VPMU_REACH_SHAPE },
+	{ "SHARED", VPMU_REACH_SHARED },
 	/* The embedder's, so not in the library's table. */
 	{ "IA32_MISC_ENABLE", 0x1A0 },
 };
@@ -281,7 +290,7 @@ const char *play_register_name(enum play_arch arch, uint64_t number, char *text6
 const struct play_function *play_find_function(const char *name)
 {
 	static const struct play_function *const tables[] = {
-		play_look_functions, play_guest_functions,
+		play_look_functions, play_guest_functions, play_beside_functions,
 	};
 
 	for (size_t t = 0; t < PLAY_COUNT(tables); t++) {
@@ -297,6 +306,7 @@ const struct play_command *play_find_command(const char *name)
 {
 	static const struct play_command *const tables[] = {
 		play_guest_commands, play_host_commands, play_source_commands,
+		play_beside_commands,
 	};
 
 	for (size_t t = 0; t < PLAY_COUNT(tables); t++) {

@@ -59,9 +59,17 @@ static uint64_t variable(struct play_parser *p, const char *name)
 
 uint64_t play_name_number(struct play_parser *p, const char *name, enum play_name_kind kind)
 {
-	bool filter = kind == PLAY_FILTER_NAME;
-	enum play_name_is wanted = filter ? PLAY_NAME_FILTER : PLAY_NAME_STATE;
-	unsigned int *count = filter ? &p->file->filters : &p->file->states;
+	const struct {
+		enum play_name_is is;
+		unsigned int *count;
+		const char *plural;
+	} kinds[] = {
+		[PLAY_FILTER_NAME] = { PLAY_NAME_FILTER, &p->file->filters, "filters" },
+		[PLAY_STATE_NAME] = { PLAY_NAME_STATE, &p->file->states, "states" },
+		[PLAY_EVENT_NAME] = { PLAY_NAME_EVENT, &p->file->events, "host events" },
+	};
+	enum play_name_is wanted = kinds[kind].is;
+	unsigned int *count = kinds[kind].count;
 	const struct play_name *known = play_find_name(p->file, name);
 
 	if (known && known->kind == wanted)
@@ -70,7 +78,7 @@ uint64_t play_name_number(struct play_parser *p, const char *name, enum play_nam
 		play_refuse(p, p->next->line, "'%s' is something else already", name);
 	if (*count == PLAY_SLOTS_MAX)
 		play_refuse(p, p->next->line, "more than %u %s", PLAY_SLOTS_MAX,
-			    filter ? "filters" : "states");
+			    kinds[kind].plural);
 	return add_name(p, name, wanted)->number = (*count)++;
 }
 
@@ -347,6 +355,7 @@ static struct play_step *parse_command(struct play_parser *p, const struct play_
 
 	s->line = p->next[-1].line;
 	s->command = command;
+	p->file->host_events |= command->names == PLAY_EVENT_NAME;
 	if (command->assigns)
 		s->args = parse_assigned(p);
 	else if (command->names)

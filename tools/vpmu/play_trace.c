@@ -10,6 +10,7 @@ static void mark_cpu(struct play_cpu *cpu)
 {
 	cpu->arm.trace_count = 0;
 	cpu->x86.trace_count = 0;
+	cpu->alone = (struct play_counts){ 0 };
 	if (cpu->hw)
 		cpu->marked_accesses = cpu->hw->accesses;
 }
@@ -18,6 +19,8 @@ void play_mark(struct play_run *r)
 {
 	for (unsigned int i = 0; i < PLAY_CPUS_MAX; i++)
 		mark_cpu(&r->world->cpus[i]);
+	for (unsigned int i = 0; i < PLAY_SLOTS_MAX; i++)
+		r->world->events[i].samples = r->world->events[i].guest_samples = 0;
 	for (unsigned int i = 0; i < r->world->vcpu_count; i++) {
 		struct play_vcpu *v = &r->world->vcpus[i];
 
@@ -64,9 +67,10 @@ static void arm_nmi(struct model_hw *hw, void *context)
 	nmi(context);
 }
 
+/* Which counters are no guest's changes with every event that comes, moves and goes. */
 static void x86_nmi(struct x86_cpu *x86, void *context)
 {
-	(void)x86;
+	x86->host_owned = ((struct play_cpu *)context)->cpu.host_counters;
 	nmi(context);
 }
 

@@ -55,7 +55,8 @@ void play_machine_new(struct play_run *r, const struct play_arg *args)
 		play_vcpu_destroy(r, &w->vcpus[i]);
 	for (unsigned int i = 0; i < r->what->file->vm_count; i++)
 		w->vms[i].exists = false;
-	/* Policies end with the VMs that have them. */
+	/* Policies end with the VMs that have them, events with their CPU. */
+	memset(w->events, 0, sizeof(w->events));
 	memset(w->policies, 0, sizeof(w->policies));
 	w->machine_args = args;
 	w->machine_exists = true;
@@ -197,16 +198,38 @@ static void model_of(struct play_run *r, unsigned int n, const struct play_arg *
 
 static int vm_init(struct play_run *r, struct play_vm *vm, const struct vpmu_policy *policy)
 {
+	static const struct {
+		enum vpmu_mode mode;
+		enum vpmu_switch_kind kind;
+	} modes[PLAY_MODES] = {
+		[PLAY_CHEAP] = { VPMU_MODE_EMULATED, VPMU_SWITCH_LAZY },
+		[PLAY_DEAR] = { VPMU_MODE_EMULATED, VPMU_SWITCH_LAZY },
+		[PLAY_LAZY] = { VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY },
+		[PLAY_EAGER] = { VPMU_MODE_MEDIATED, VPMU_SWITCH_EAGER },
+		[PLAY_PARTITIONED] = { VPMU_MODE_PARTITIONED, VPMU_SWITCH_LAZY },
+		[PLAY_PARTITIONED_EAGER] = { VPMU_MODE_PARTITIONED, VPMU_SWITCH_EAGER },
+	};
 	const struct vpmu_vm_config config = {
 		.size = sizeof(config),
-		.mode = play_is_mediated(vm) ? VPMU_MODE_MEDIATED : VPMU_MODE_EMULATED,
-		.switch_kind = vm->mode == PLAY_EAGER ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
+		.mode = modes[vm->mode].mode,
+		.switch_kind = modes[vm->mode].kind,
 		.policy = policy,
 	};
 
 	if (play_is(r, PLAY_X86))
 		return vpmu_x86_vm_init(&vm->vm, &r->world->machine, &vm->model.x86, &config);
 	return vpmu_arm_vm_init(&vm->vm, &r->world->machine, &vm->model.arm, &config);
+}
+
+void play_vm_end(struct play_run *r, struct play_vm *vm)
+{
+	play_check_no_event(r, vm, NULL);
+	for (unsigned int i = 0; i < vm->count; i++)
+		play_vcpu_destroy(r, &r->world->vcpus[vm->first + i]);
+	if (vm->exists)
+		vpmu_vm_end(&vm->vm);
+	vm->exists = false;
+	vm->policy = NULL;
 }
 
 int play_vm_create(struct play_run *r, unsigned int n, const struct play_arg *args)
@@ -216,10 +239,7 @@ int play_vm_create(struct play_run *r, unsigned int n, const struct play_arg *ar
 	int error;
 
 	play_need_machine(r);
-	for (unsigned int i = 0; i < vm->count; i++)
-		play_vcpu_destroy(r, &r->world->vcpus[vm->first + i]);
-	vm->exists = false;
-	vm->policy = NULL;
+	play_vm_end(r, vm);
 	vm->mode = mode_of(r, n, args);
 	model_of(r, n, args, &vm->model);
 	error = play_policy_new(r, play_option(r, args, "policy", UINT64_MAX), &policy);
@@ -270,6 +290,7 @@ void play_vcpu_destroy(struct play_run *r, struct play_vcpu *v)
 {
 	if (!v->exists)
 		return;
+	play_check_no_event(r, NULL, v);
 	play_put(r, v);
 	play_must(r, "vpmu_vcpu_detach", vpmu_vcpu_detach(&v->v));
 	if (v->source.live)
@@ -371,5 +392,8 @@ void play_world_end(struct play_run *r)
 	r->wanted = PLAY_OK;
 	r->by_hand = false;
 	for (unsigned int i = 0; i < w->vcpu_count; i++)
-		play_vcpu_destroy(r, &w->vcpus[i]);
+		play_put(r, &w->vcpus[i]);
+	play_host_events_end(r);
+	for (unsigned int i = 0; i < r->what->file->vm_count; i++)
+		play_vm_end(r, &w->vms[i]);
 }

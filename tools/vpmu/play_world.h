@@ -6,6 +6,7 @@
 #include "play.h"
 
 #include <vpmu/arm.h>
+#include <vpmu/host.h>
 #include <vpmu/x86.h>
 
 #include "model_hw.h"
@@ -101,10 +102,22 @@ struct play_cpu {
 	unsigned int overflow;       /* counter that overflows in so many looks; 0: none */
 	uint64_t overflow_in;
 	uint64_t host_debugctl;      /* Intel: while a guest runs */
+	struct play_counts alone;    /* while no vCPU is here */
 	uint64_t marked_accesses;
 	/* PLAY_TRACE_MAX accesses. They stay when a CPU is made anew. */
 	struct model_access *arm_trace;
 	struct x86_cpu_access *x86_trace;
+};
+
+/* An event of the host's. */
+struct play_host_event {
+	struct vpmu_host_event event;
+	struct play_cpu *cpu;
+	bool exists;
+	struct play_vm *vm;          /* in which it counts, or NULL */
+	struct play_vcpu *vcpu;
+	uint64_t samples;            /* since the last mark */
+	uint64_t guest_samples;      /* of them those that interrupted a guest */
 };
 
 struct play_saved {
@@ -129,6 +142,7 @@ struct play_world {
 	struct play_filter filters[PLAY_SLOTS_MAX];
 	struct play_policy policies[PLAY_POLICIES_MAX];
 	struct play_saved saved[PLAY_SLOTS_MAX];
+	struct play_host_event events[PLAY_SLOTS_MAX];
 };
 
 /* ---- play_world.c ---- */
@@ -145,6 +159,8 @@ void play_need_machine(struct play_run *r);
 
 /* returns what the library says. What VM (n) was is destroyed. */
 int play_vm_create(struct play_run *r, unsigned int n, const struct play_arg *args);
+/* Its vCPUs end, and what it claimed of the machine is given back. */
+void play_vm_end(struct play_run *r, struct play_vm *vm);
 void play_vcpu_destroy(struct play_run *r, struct play_vcpu *v);
 
 /* The current vCPU, with its VM and machine, which are there now. */
@@ -158,6 +174,12 @@ struct play_vm *play_vm(struct play_run *r);
 static inline bool play_is_mediated(const struct play_vm *vm)
 {
 	return vm->mode >= PLAY_LAZY;
+}
+
+/* Emulated vCPUs are on a physical CPU where the host counts beside them. */
+static inline bool play_on_hardware(const struct play_run *r, const struct play_vm *vm)
+{
+	return play_is_mediated(vm) || r->what->file->host_events;
 }
 
 /* Policy of filter (number); UINT64_MAX: none. returns what compiling it says. */
@@ -194,8 +216,11 @@ void play_resume(struct play_run *r, struct play_vcpu *v, bool paused);
 void play_deliver(struct play_run *r, struct play_vcpu *v);
 /* If something interrupts the guest now, it exits and enters. */
 void play_service(struct play_run *r, struct play_vcpu *v);
-/* The host takes an interrupt on (cpu). */
-void play_take_interrupt(struct play_run *r, struct play_cpu *cpu, struct play_vcpu *v);
+/* The host takes an interrupt on (cpu); (v), which is there, ran, or NULL: nobody did. */
+void play_take_interrupt(struct play_run *r, struct play_cpu *cpu, struct play_vcpu *v,
+			 bool in_guest);
+/* The host executed something, and takes what interrupts it on (cpu). */
+void play_host_interrupts(struct play_run *r, struct play_cpu *cpu);
 /* returns what the library says, and follows it. */
 int play_boundary(struct play_run *r, struct play_vcpu *v, bool enter);
 
@@ -219,6 +244,19 @@ void play_host_ran(struct play_run *r, struct play_cpu *cpu, const struct play_b
 
 #define PLAY_RUN_KEYS \
 	"user cycles= ref= branches= branch_misses= llc= llc_misses= raw()="
+
+/* ---- play_host.c ---- */
+
+/* What play_pause() and play_resume() are, of the vCPU that runs on (cpu), if there is one. */
+struct play_vcpu *play_pause_cpu(struct play_run *r, const struct play_cpu *cpu);
+void play_resume_cpu(struct play_run *r, struct play_vcpu *paused);
+
+/* ---- play_beside.c ---- */
+
+void play_take_samples(struct play_run *r, struct play_cpu *cpu, bool in_guest);
+void play_host_events_end(struct play_run *r);
+/* (vm) or (v) ends: it is senseless that an event counts in it. */
+void play_check_no_event(struct play_run *r, const struct play_vm *vm, const struct play_vcpu *v);
 
 /* ---- play_trace.c ---- */
 
