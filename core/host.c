@@ -212,6 +212,15 @@ static void turn_on(struct vpmu_host_event *e)
 
 /* ---- All events of a CPU ---- */
 
+/* While registers change, an NMI is told so (RULES A3). returns: what follows afterwards. */
+static enum vpmu_owner change(struct vpmu_cpu *cpu)
+{
+	enum vpmu_owner owner = vpmu_cpu_nmi_owner(cpu);
+
+	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	return owner;
+}
+
 /* What the guest that is loaded has, or is about to get besides (taken). */
 static uint64_t guests(const struct vpmu_cpu *cpu, uint64_t taken)
 {
@@ -266,10 +275,9 @@ static void place_waiting(struct vpmu_cpu *cpu, uint64_t free)
 /* Who had a counter keeps it, unless the guest has it now. The order of the list is who comes first. */
 static void schedule(struct vpmu_cpu *cpu, uint64_t taken)
 {
-	enum vpmu_owner owner = vpmu_cpu_nmi_owner(cpu);
 	uint64_t theirs = guests(cpu, taken);
+	enum vpmu_owner owner = change(cpu);
 
-	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	displace_some(cpu, theirs);
 	place_waiting(cpu, cpu->hw->caps.host_counters & ~theirs & ~cpu->host_counters);
 	cpu->hw->ops->host(cpu->hw, sides(cpu, true), sides(cpu, false));
@@ -374,11 +382,13 @@ static int config_error(const struct vpmu_cpu *cpu, const struct vpmu_host_event
 static void end_event(struct vpmu_host_event *e)
 {
 	struct vpmu_cpu *cpu = e->cpu;
+	enum vpmu_owner owner = change(cpu);
 
 	if (e->placed)
 		displace(e);
 	take_out(e);
 	cpu->hw->ops->host(cpu->hw, sides(cpu, true), sides(cpu, false));
+	vpmu_cpu_own(cpu, owner);
 	if (is_blocking(&e->config))
 		atomic_fetch_sub(claims_of(e->machine), CLAIM_EVENT);
 }
@@ -425,10 +435,14 @@ int vpmu_host_event_destroy(struct vpmu_host_event *e)
 
 int vpmu_host_event_read(struct vpmu_host_event *e, struct vpmu_count *out)
 {
+	enum vpmu_owner owner;
+
 	if (guest_runs(e->cpu))
 		return VPMU_ERR_STATE;
+	owner = change(e->cpu);
 	if (e->placed)
 		harvest(e);
+	vpmu_cpu_own(e->cpu, owner);
 	keep_time(e, wants(e));
 	*out = (struct vpmu_count){ e->total, e->enabled_time, e->running_time };
 	return 0;
@@ -475,6 +489,7 @@ static bool someone_waits(const struct vpmu_cpu *cpu)
 int vpmu_cpu_rotate(struct vpmu_cpu *cpu)
 {
 	struct vpmu_host_event *e = cpu->events;
+	enum vpmu_owner owner;
 
 	if (guest_runs(cpu))
 		return VPMU_ERR_STATE;
@@ -482,10 +497,12 @@ int vpmu_cpu_rotate(struct vpmu_cpu *cpu)
 		e = e->next;
 	if (!e || !someone_waits(cpu))
 		return 0;
+	owner = change(cpu);
 	displace(e);
 	take_out(e);
 	append(e);
 	schedule(cpu, 0);
+	vpmu_cpu_own(cpu, owner);
 	return 0;
 }
 
@@ -512,23 +529,21 @@ static void take_overflows(struct vpmu_cpu *cpu, uint64_t status)
 
 bool vpmu_host_pmi(struct vpmu_cpu *cpu)
 {
+	enum vpmu_owner owner;
 	uint64_t status;
 
 	if (!cpu->host_counters)
 		return false;
+	owner = change(cpu);
 	status = cpu->hw->ops->status(cpu->hw) & cpu->host_counters;
-	if (status) {
-		enum vpmu_owner owner = vpmu_cpu_nmi_owner(cpu);
-
-		vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
+	if (status)
 		take_overflows(cpu, status);
-		vpmu_cpu_own(cpu, owner);
-	}
 	/* The entry has masked itself, and the host counts on. */
 	if (cpu->hw->caps.self_masking && cpu->hw->ops->route) {
 		cpu->hw->ops->route(cpu->hw, VPMU_ROUTE_HOST, 0);
 		cpu->route = VPMU_CPU_ROUTE_HOST;
 	}
+	vpmu_cpu_own(cpu, owner);
 	return status;
 }
 
