@@ -199,13 +199,24 @@ static void displace(struct vpmu_host_event *e)
 	e->on = false;
 }
 
+/* Beside host events the interrupt's entry is the host's; nobody may have said so yet. */
+static void route_to_host(struct vpmu_cpu *cpu)
+{
+	if (!cpu->hw->ops->route || cpu->route == VPMU_CPU_ROUTE_HOST)
+		return;
+	cpu->hw->ops->route(cpu->hw, VPMU_ROUTE_HOST, 0);
+	cpu->route = VPMU_CPU_ROUTE_HOST;
+}
+
 static void turn_on(struct vpmu_host_event *e)
 {
 	struct vpmu_cpu *cpu = e->cpu;
 
 	keep_time(e, true);
-	if (e->config.period)
+	if (e->config.period) {
 		cpu->hw->ops->interrupts_set(cpu->hw, VPMU_BIT(e->counter));
+		route_to_host(cpu);
+	}
 	cpu->hw->ops->start(cpu->hw, VPMU_BIT(e->counter));
 	e->on = true;
 }

@@ -483,6 +483,32 @@ static void taken_with_a_sample_due(void **state)
 	}
 }
 
+/* The first who wants an interrupt of the CPU is an event of the host's: no guest was ever in the hardware. */
+static void samples_without_guests(void **state)
+{
+	struct vpmu_host_event_config c = host_config();
+	struct vpmu_host_event e;
+	struct bed b;
+
+	(void)state;
+	c.period = 100;
+	for (unsigned int k = 0; k < ARRAY_SIZE(vendors); k++) {
+		power_on(&b, vendors[k]);
+		b.hw.host_owned = BIT(b.model.gp) - 1;
+		assert_int_equal(create(&b, &e, &c), 0);
+		for (unsigned int n = 0; n < 3; n++) {
+			host_runs(&b, 100);
+			assert_int_equal(x86_pmu_take_interrupt(&b.hw.pmu), X86_PMU_NMI);
+			assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_HOST);
+			assert_ptr_equal(vpmu_cpu_sample(&b.cpu), &e);
+			assert_null(vpmu_cpu_sample(&b.cpu));
+		}
+		assert_int_equal(reading(&e).value, 300);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		at_the_end(&b);
+	}
+}
+
 /* FREEZE_PERFMON_ON_PMI would stop the host's counters: not in a partition, and not while there are any. */
 static void freezing(void **state)
 {
@@ -737,6 +763,7 @@ int main(void)
 		cmocka_unit_test(conflicts),
 		cmocka_unit_test(beside_all_counters_of_the_eager_switch),
 		cmocka_unit_test(taken_with_a_sample_due),
+		cmocka_unit_test(samples_without_guests),
 		cmocka_unit_test(freezing),
 		cmocka_unit_test(partition),
 		cmocka_unit_test(watchdog),
