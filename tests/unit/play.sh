@@ -363,6 +363,116 @@ restore A
 X
 plays nothing-saved 2 't.play:4: nothing was saved there$'
 
+# ---- Events of the host ----
+
+refuses event-key "^t.play:4: nothing is named 'colour'$" <<'X'
+host_event A colour=3
+X
+refuses event-without-name '^t.play:4: a name is missing$' <<'X'
+host_event
+X
+refuses event-member "^t.play:5: nothing is named 'host_event.colour'$" <<'X'
+host_event A
+expect host_event(A).colour == 0
+X
+refuses event-without-member '^t.play:5: write host_event(...).member$' <<'X'
+host_event A
+expect host_event(A) == 0
+X
+refuses event-never-made "^t.play:4: nothing is named 'A'$" <<'X'
+expect host_event(A).count == 0
+X
+refuses event-called-like-a-filter "^t.play:5: 'A' is something else already$" <<'X'
+filter A
+host_event A
+X
+i=0
+while [ $i -le 16 ]; do
+	echo "host_event E$i hypervisor"
+	i=$((i + 1))
+done | refuses many-events '^t.play:20: more than 16 host events$'
+mode=partition
+refuses partition-is-no-mode "^t.play:3: 'partition' is no mode$" <<'X'
+run 1
+X
+mode=
+refuses create-mode "^t.play:4: 'shared' is no mode$" <<'X'
+create mode=shared
+X
+refuses create-modes "^t.play:4: 'mediated' is no mode$" <<'X'
+create mode=mediated
+X
+script event-twice <<'X'
+host_event A
+host_event A
+X
+plays event-twice 2 't.play:5: this host event lives already$'
+script event-ended <<'X'
+host_event A
+host_event A end
+expect host_event(A).count == 0
+X
+plays event-ended 2 't.play:6: this host event does not live$'
+script event-scopes <<'X'
+host_event A vm=0 hypervisor
+X
+plays event-scopes 2 't.play:4: a host event has one scope$'
+script event-vm <<'X'
+host_event A vm=1
+X
+plays event-vm 2 't.play:4: there is no VM 1$'
+script event-vcpu <<'X'
+host_event A vcpu=7
+X
+plays event-vcpu 2 't.play:4: there is no vCPU 7$'
+script event-outlived <<'X'
+host_event A vm=0
+create
+X
+plays event-outlived 2 't.play:5: a host event counts in what is to end: end it first$'
+script vm-end <<'X'
+vm_end vm=4
+X
+plays vm-end 2 't.play:4: there is no VM 4$'
+script event-outcomes <<'X'
+expect E_PARAM host_event A period=0x8000_0001
+expect E_PARAM host_event A exclude_guest exclude_host
+expect !host_event(A).lives
+run 1
+# By hand is the step itself: the guest is not taken out first.
+expect E_STATE host_event A
+expect in_guest
+host_event A event=0x1B1
+expect in_guest && host_event(A).lives
+run 10 raw(0x1B1)=3
+expect host_event(A).count == 3 && in_guest
+expect E_BUSY create mode=lazy
+host_event A end
+create mode=lazy
+expect E_BUSY host_event A
+vm_end
+host_event A
+X
+plays event-outcomes 0
+script event-failure <<'X'
+host_event A event=0x1B1 exclude_guest
+host_run 100 raw(0x1B1)=9
+expect host_event(A).count == 10
+X
+plays event-failure 1 't.play:6: expected == 0xa, seen 0x9$'
+mode=partitioned
+model='intel gp=4'
+script partition <<'X'
+machine gp=8
+run 1
+expect mediated && partitioned && lazy + eager == 1
+only lazy { expect lazy }
+only not lazy { expect eager }
+X
+plays partition 0 '^ok t .intel gp=4 partitioned lazy.$' '^ok t .intel gp=4 partitioned eager.$'
+mode=
+model=
+
 # ---- Everything ends ----
 
 script endless <<'X'
