@@ -184,6 +184,8 @@ static void read_options(const void *fdt)
 	error = options_parse(words, &word, &length);
 	if (error)
 		machine_fail("option \"%.*s\": %s\n", (int)length, word, error);
+	if (!options.vm_count && hetero_is_described())
+		machine_fail("option \"pmu-type=\": only with \"vm\"\n");
 }
 
 /* Several guests: tenant.c. */

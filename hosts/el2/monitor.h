@@ -134,6 +134,8 @@ int machine_cpu_index(uint64_t affinity);
 
 enum pmu_mode { PMU_MEDIATED, PMU_PARTITIONED, PMU_EMULATED, PMU_OFF };
 
+#define PMU_NAME_SIZE 16u            /* with the zero at its end */
+
 /* One guest. Without a "vm" word there is one, and of this only the PMU's part is used. */
 struct vm_options {
 	uint64_t kernel, initrd;     /* addresses of its modules; 0: none */
@@ -142,6 +144,7 @@ struct vm_options {
 	uint32_t on;                 /* CPUs that it may run on, bits */
 	bool awaited;                /* the machine goes on until it has ended */
 	/* Its PMU. */
+	char pmu[PMU_NAME_SIZE];     /* its kind; empty: by default */
 	enum pmu_mode mode;
 	uint32_t counters;           /* 0: not said */
 	uint32_t version;            /* enum vpmu_arm_version; 0: the machine's */
@@ -162,6 +165,17 @@ extern struct options options;
 
 /* returns: NULL, or what is wrong; then *(word) is the offending word and *(length) its length. */
 const char *options_parse(const char *words, const char **word, size_t *length);
+
+/* Reads a number of at most (max) at *(s). returns: false: there is none, or it is too large. */
+bool parse_number(const char **s, const char *end, uint64_t max, uint64_t *out);
+/* Calls add(FIRST, LAST) for each entry of a list. returns: NULL, or what is wrong. */
+const char *parse_list(void *to, const char *s, const char *end, uint64_t max,
+		       const char *(*add)(void *to, uint32_t a, uint32_t b));
+
+/* Words about kinds of PMU (hetero.c), up to (end). returns: NULL, or what is wrong. */
+const char *hetero_describe(const char *s, const char *end);
+const char *hetero_choice(struct vm_options *vm, const char *s, const char *end);
+bool hetero_is_described(void);
 
 /* ---- Console (console.c) ---- */
 

@@ -12,12 +12,16 @@
  *	counters=N           it has N event counters instead of all (partitioned: half; emulated: one less)
  *	version=v3|v3p1|v3p4|v3p5
  *	                     its PMU's version, not above the machine's
+ *	pmu-type=NAME:cpus=LIST[:counters=N][:events=LIST]
+ *	                     these CPUs have a PMU of their own kind (hetero.c)
  *	vm                   another guest: what follows is about it alone
  *	  kernel=ADDRESS     its kernel module, where the loader put it; it must have one
  *	  initrd=ADDRESS     its initial ramdisk
  *	  memory=N           MiB of memory; the first guest has what the others leave
  *	  cpus=N             its CPUs (default 1)
  *	  on=LIST            the machine's CPUs on which it may run (default: all)
+ *	  pmu=NAME|common|fixed
+ *	                     which kind of PMU it has (default: that of its first CPU)
  *	  wait=yes|no        does the machine go on until it ends? (default: yes)
  *
  * LIST: numbers or FIRST-LAST, separated by commas. Numbers are decimal or 0x hexadecimal. A word
@@ -43,8 +47,7 @@ static int digit_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
 }
 
-/* Reads a number of at most (max) at *(s). returns: false: there is none, or it is too large. */
-static bool parse_number(const char **s, const char *end, uint64_t max, uint64_t *out)
+bool parse_number(const char **s, const char *end, uint64_t max, uint64_t *out)
 {
 	uint64_t base = 10;
 	const char *first;
@@ -64,9 +67,8 @@ static bool parse_number(const char **s, const char *end, uint64_t max, uint64_t
 	return *s > first;
 }
 
-/* Calls add(FIRST, LAST) for each entry of a list. */
-static const char *parse_list(struct vm_options *vm, const char *s, const char *end, uint64_t max,
-			      const char *(*add)(struct vm_options *vm, uint32_t a, uint32_t b))
+const char *parse_list(void *to, const char *s, const char *end, uint64_t max,
+		       const char *(*add)(void *to, uint32_t a, uint32_t b))
 {
 	do {
 		uint64_t first, last;
@@ -80,7 +82,7 @@ static const char *parse_list(struct vm_options *vm, const char *s, const char *
 			if (!parse_number(&s, end, max, &last) || last < first)
 				return "it has something that is not a range";
 		}
-		error = add(vm, (uint32_t)first, (uint32_t)last);
+		error = add(to, (uint32_t)first, (uint32_t)last);
 		if (error)
 			return error;
 		if (s < end && *s++ != ',')
@@ -89,16 +91,20 @@ static const char *parse_list(struct vm_options *vm, const char *s, const char *
 	return NULL;
 }
 
-static const char *add_events(struct vm_options *vm, uint32_t first, uint32_t last)
+static const char *add_events(void *to, uint32_t first, uint32_t last)
 {
+	struct vm_options *vm = to;
+
 	if (vm->policy_count == POLICY_RANGES)
 		return "too many events";
 	vm->policy[vm->policy_count++] = (struct vpmu_event_range){ first, last };
 	return NULL;
 }
 
-static const char *add_cpus(struct vm_options *vm, uint32_t first, uint32_t last)
+static const char *add_cpus(void *to, uint32_t first, uint32_t last)
 {
+	struct vm_options *vm = to;
+
 	for (uint32_t i = first; i <= last; i++)
 		vm->on |= 1u << i;
 	return NULL;
@@ -237,6 +243,7 @@ static const struct {
 	{ "cpus=", true, set_cpu_count },
 	{ "on=", true, set_on },
 	{ "wait=", true, set_wait },
+	{ "pmu=", true, hetero_choice },
 };
 
 static const struct vm_options defaults = { .cpus = 1, .on = (1u << CPU_MAX) - 1, .awaited = true };
@@ -266,6 +273,8 @@ static const char *parse_word(const char *s, size_t length)
 	}
 	if (is(s, s + length, "vm"))
 		return add_vm();
+	if (starts_with(s, length, "pmu-type="))
+		return hetero_describe(s + strlen("pmu-type="), s + length);
 	if (!is(s, s + length, "stats"))
 		return "unknown option";
 	options.stats = true;

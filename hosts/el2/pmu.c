@@ -29,7 +29,7 @@ static void must(int error)
 
 static const struct vpmu_armv8_base base = { .mdcr_el2 = MDCR_BASE };
 
-static const struct vpmu_policy *chosen_policy(struct vpmu_policy *out, const struct vm_options *o)
+static const struct vpmu_policy *choose_policy(struct vpmu_policy *out, const struct vm_options *o)
 {
 	if (!o->policy_given)
 		return NULL;
@@ -42,20 +42,20 @@ static const struct vpmu_policy *chosen_policy(struct vpmu_policy *out, const st
 }
 
 /* The other CPUs are off still and are taken to be like this one; vpmu_vcpu_load() checks it. */
-bool pmu_machine_init(void)
+struct vpmu_machine *pmu_machine_init(void)
 {
 	struct pmu *pmu = &cpus[0].pmu;
 	struct probe probe;
 
 	vpmu_machine_init(&pmu_machine);
 	if (vpmu_armv8_init(&pmu->hw, &base) == VPMU_ERR_UNSUPPORTED)
-		return false;
+		return NULL;
 	probe = probe_machine();
 	machine_counts[SKIPPED_SYSREG] = probe.sysreg_counts;
 	machine_counts[SKIPPED_SMC] = probe.smc_counts;
 	machine_counts[SKIPPED_WFI] = probe.wfi_counts;
 	vpmu_machine_add(&pmu_machine, &pmu->hw.hw.caps);
-	return true;
+	return &pmu_machine;
 }
 
 static const enum vpmu_mode modes[] = {
@@ -64,20 +64,14 @@ static const enum vpmu_mode modes[] = {
 	[PMU_EMULATED] = VPMU_MODE_EMULATED,
 };
 
-/* What the guest has if nobody said how many. A part leaves the host some; an emulated PMCCNTR takes one. */
-static uint32_t default_counters(uint32_t all, enum pmu_mode mode)
+/* A part leaves the host some; an emulated PMCCNTR takes one. */
+uint32_t pmu_choose_counters(const struct vm_options *o, uint32_t there)
 {
-	if (mode == PMU_PARTITIONED)
-		return (all + 1) / 2;
-	return mode == PMU_EMULATED && all > 1 ? all - 1 : all;
-}
-
-static void choose_counters(struct vpmu_arm_model *shape, const struct vm_options *o)
-{
-	if (o->counters > shape->counters)
-		machine_fail("option \"counters=%u\": this machine has %u\n", o->counters,
-			     shape->counters);
-	shape->counters = o->counters ? o->counters : default_counters(shape->counters, o->mode);
+	if (o->counters)
+		return o->counters;
+	if (o->mode == PMU_PARTITIONED)
+		return (there + 1) / 2;
+	return o->mode == PMU_EMULATED && there > 1 ? there - 1 : there;
 }
 
 static void choose_version(struct vpmu_arm_model *shape, const struct vm_options *o)
@@ -100,21 +94,19 @@ static _Noreturn void refuse_vm(unsigned int index, int error)
 	machine_fail("guest %u: its PMU: %s\n", index, vpmu_strerror(error));
 }
 
-void pmu_vm_init(struct vpmu_vm *out, struct vpmu_arm_model *shape, struct vpmu_policy *events,
-		 const struct vm_options *o)
+void pmu_vm_init(struct vpmu_vm *out, struct vpmu_machine *on, struct vpmu_arm_model *shape,
+		 const struct vpmu_policy *events, const struct vm_options *o)
 {
 	struct vpmu_vm_config config = {
 		.size = sizeof(config),
 		.mode = modes[o->mode],
 		.switch_kind = o->eager ? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
-		.policy = chosen_policy(events, o),
+		.policy = events,
 	};
 	int error;
 
-	must(vpmu_arm_model_of(&pmu_machine, shape));
-	choose_counters(shape, o);
 	choose_version(shape, o);
-	error = vpmu_arm_vm_init(out, &pmu_machine, shape, &config);
+	error = vpmu_arm_vm_init(out, on, shape, &config);
 	if (error)
 		refuse_vm((unsigned int)(o - options.vm), error);
 }
@@ -147,9 +139,15 @@ void pmu_put(struct pmu *pmu)
 
 void pmu_init(void)
 {
-	if (!pmu_machine_init() || options.vm[0].mode == PMU_OFF)
+	const struct vm_options *o = &options.vm[0];
+
+	if (!pmu_machine_init() || o->mode == PMU_OFF)
 		return;
-	pmu_vm_init(&vm, &model, &policy, &options.vm[0]);
+	must(vpmu_arm_model_of(&pmu_machine, &model));
+	if (o->counters > model.counters)
+		machine_fail("option \"counters=%u\": this machine has %u\n", o->counters, model.counters);
+	model.counters = pmu_choose_counters(o, model.counters);
+	pmu_vm_init(&vm, &pmu_machine, &model, choose_policy(&policy, o), o);
 	for (unsigned int i = 0; i < machine.cpu_count; i++) {
 		cpus[i].pmu.backing = options.vm[0].mode == PMU_EMULATED ? &backings[i] : NULL;
 		pmu_vcpu_init(&vcpus[i], &vm, cpus[i].pmu.backing);

@@ -89,11 +89,13 @@ void pmu_print(const char *name, struct vpmu_vcpu *v, uint64_t late);
 
 struct vm_options;
 
-/* What the machine has. returns: false: no PMU. */
-bool pmu_machine_init(void);
-/* A guest's, by its options. (model), (policy) outlive it. */
-void pmu_vm_init(struct vpmu_vm *vm, struct vpmu_arm_model *model, struct vpmu_policy *policy,
-		 const struct vm_options *o);
+/* What the machine has. returns: NULL: no PMU. */
+struct vpmu_machine *pmu_machine_init(void);
+/* The number of event counters of a guest's PMU, where (there) are that many. */
+uint32_t pmu_choose_counters(const struct vm_options *o, uint32_t there);
+/* A guest's, for CPUs of (on), by its options. (model), (policy) outlive it. */
+void pmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *on, struct vpmu_arm_model *model,
+		 const struct vpmu_policy *policy, const struct vm_options *o);
 /* A guest CPU's; (backing) is used if the VM is emulated. */
 void pmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *vm, struct pmu_backing *backing);
 /* The guest CPU whose PMU is (vcpu) begins to run here, or ends: present, vcpu and backing are set. */

@@ -110,7 +110,8 @@ static bool is_due(struct vcpu *v)
 
 static bool may_run(const struct vcpu *v, const struct cpu *c)
 {
-	return v->power == VCPU_READY && !v->vm->ended && (v->vm->options->on & 1u << c->index);
+	return v->power == VCPU_READY && !v->vm->ended &&
+	       (v->vm->options->on & ~v->refused & 1u << c->index);
 }
 
 struct choice {
@@ -233,9 +234,9 @@ static bool all_ended(void)
 	return true;
 }
 
-void sched_vm_off(struct cpu *c)
+/* returns: whether it was the last that counts. */
+static bool end_vm(const struct cpu *c, struct vm *vm)
 {
-	struct vm *vm = c->vcpu->vm;
 	bool all;
 
 	vuart_end(vm);
@@ -246,6 +247,13 @@ void sched_vm_off(struct cpu *c)
 	for (unsigned int i = 0; i < machine.cpu_count; i++)
 		if (&cpus[i] != c)
 			kick(&cpus[i]);
+	return all;
+}
+
+void sched_vm_off(struct cpu *c)
+{
+	bool all = end_vm(c, c->vcpu->vm);
+
 	c->turn_over = true;
 	if (!all)
 		return;
@@ -293,9 +301,44 @@ static struct vcpu *find_work(struct cpu *c)
 	}
 }
 
+/*
+ * Its PMU keeps it from this CPU: back into the line, where it was, for another to take. Which CPUs have which
+ * PMU does not change, so that this one need not ask again. Refused by all that it may run on, its guest ends.
+ */
+static void put_back(struct cpu *c, struct vcpu *v)
+{
+	uint32_t left;
+
+	spin_lock(&lock);
+	v->refused |= 1u << c->index;
+	v->refusals++;
+	left = v->vm->options->on & ~v->refused & ((1u << machine.cpu_count) - 1);
+	v->on = NULL;
+	v->power = VCPU_READY;
+	spin_unlock(&lock);
+	kick_idle();
+	if (left)
+		return;
+	console_printf("vpmu: guest %u ends: no CPU is left that may run its CPU %u\n"
+		       "[%u] vpmu-verdict: 125\n", v->vm->index, v->index, v->vm->index);
+	if (end_vm(c, v->vm))
+		end_machine(c);
+}
+
+static struct vcpu *find_admitted(struct cpu *c)
+{
+	for (;;) {
+		struct vcpu *v = find_work(c);
+
+		if (hetero_may_run(v, c))
+			return v;
+		put_back(c, v);
+	}
+}
+
 void sched_run(struct cpu *c)
 {
-	struct vcpu *v = find_work(c);
+	struct vcpu *v = find_admitted(c);
 
 	load(c, v);
 	c->turn_over = false;

@@ -197,6 +197,8 @@ static void print_vcpu(struct vcpu *v)
 
 	name[2] = (char)('0' + v->vm->index);
 	name[7] = (char)('0' + v->index);
+	if (v->refusals)
+		console_printf("vpmu: %s refusals %lu\n", name, v->refusals);
 	if (!v->slices)
 		return;
 	console_printf("vpmu: %s slices %lu\n", name, v->slices);

@@ -13,6 +13,8 @@
 #ifndef VPMU_EL2_TENANT_H
 #define VPMU_EL2_TENANT_H
 
+#include <vpmu/arm_attributes.h>
+
 #include "monitor.h"
 
 /* ---- Registers of a guest CPU that is not loaded (context.c) ---- */
@@ -95,7 +97,8 @@ struct vcpu {
 	struct cpu *on;              /* while it runs */
 	struct cpu *last;            /* where it ran before */
 	bool waits;                  /* in WFI */
-	uint64_t slices, migrations, waited;
+	uint64_t slices, migrations, waited, refusals;
+	uint32_t refused;            /* by these CPUs, bits: they have no PMU of its kind */
 
 	struct regs regs;
 	struct context context;
@@ -105,6 +108,7 @@ struct vcpu {
 	bool sleeping;               /* GICR_WAKER.ProcessorSleep */
 
 	bool has_pmu;
+	struct vpmu_arm_vcpu_attributes pmu_attributes;
 	uint64_t pmu_late;           /* interrupts that no overflow of it explained */
 	struct vpmu_vcpu pmu;
 	struct pmu_backing pmu_backing;
@@ -129,8 +133,8 @@ struct vm {
 	struct vuart uart;
 
 	struct vpmu_vm pmu;
+	struct vpmu_arm_attributes pmu_attributes;
 	struct vpmu_arm_model pmu_model;
-	struct vpmu_policy pmu_policy;
 };
 
 extern struct vm vms[VM_MAX];
@@ -213,6 +217,17 @@ void tenant_pmu_put(struct cpu *c, struct vcpu *v);
 void tenant_pmu_line(struct cpu *c);
 /* Is an overflow interrupt due? The vCPU does not run. */
 bool tenant_pmu_due(struct vcpu *v);
+
+/* ---- Kinds of PMU (hetero.c) ---- */
+
+/* What the options say of (machine)'s CPUs; complains and powers off. */
+void hetero_init(struct vpmu_machine *machine);
+/* This CPU has what its kind has, from now on. */
+void hetero_cpu_init(struct cpu *c);
+/* A guest's PMU, as a VMM describes it; complains and powers off. returns: the CPUs that it is for. */
+struct vpmu_machine *hetero_vm_init(struct vm *vm);
+/* The vCPU is about to run on this CPU. returns: whether it may; if not, it says so. */
+bool hetero_may_run(struct vcpu *v, const struct cpu *c);
 
 void tenant_stats(void);
 

@@ -24,9 +24,13 @@ static bool is_emulated(const struct vcpu *v)
 
 static void init_vm(struct vm *vm)
 {
+	struct vpmu_machine *on;
+
 	if (vm->options->mode == PMU_OFF)
 		return;
-	pmu_vm_init(&vm->pmu, &vm->pmu_model, &vm->pmu_policy, vm->options);
+	on = hetero_vm_init(vm);
+	pmu_vm_init(&vm->pmu, on, &vm->pmu_model, vpmu_arm_attributes_policy(&vm->pmu_attributes),
+		    vm->options);
 	for (unsigned int i = 0; i < vm->cpu_count; i++) {
 		struct vcpu *v = &vm->vcpu[i];
 
@@ -37,15 +41,21 @@ static void init_vm(struct vm *vm)
 
 void tenant_pmu_init(void)
 {
-	machine_has_pmu = pmu_machine_init();
+	struct vpmu_machine *all = pmu_machine_init();
+
+	machine_has_pmu = all;
+	if (all)
+		hetero_init(all);
 	for (unsigned int i = 0; machine_has_pmu && i < vm_count; i++)
 		init_vm(&vms[i]);
 }
 
 void tenant_pmu_cpu_init(struct cpu *c)
 {
-	if (machine_has_pmu)
-		pmu_hw_init(c);
+	if (!machine_has_pmu)
+		return;
+	pmu_hw_init(c);
+	hetero_cpu_init(c);
 }
 
 void tenant_pmu_reset(struct vcpu *v)

@@ -143,3 +143,16 @@ bool parse_number(const char *s, uint64_t *value)
 	*value = strtoull(s, &end, 0);
 	return errno == 0 && *end == '\0';
 }
+
+char *comma_item(const char **s)
+{
+	char *item = text("%s", *s), *to = item;
+
+	for (; **s != '\0' && (**s != ',' || (*s)[1] == ','); (*s)++) {
+		if (**s == ',')
+			(*s)++;
+		*to++ = **s;
+	}
+	*to = '\0';
+	return item;
+}

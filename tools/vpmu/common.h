@@ -28,6 +28,9 @@ char *text(const char *format, ...) PRINTF_LIKE(1, 2);
 /* (s) with every comma doubled, as QEMU wants it inside an option's value. */
 char *double_commas(const char *s);
 
+/* (*s) up to the next single comma, at which *(s) is then; doubled ones are one each. */
+char *comma_item(const char **s);
+
 /* A growing argument vector, always ended by NULL. */
 struct args {
 	char **list;

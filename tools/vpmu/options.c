@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "options.h"
+#include "pmu_type.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -135,6 +136,22 @@ static bool event_list(const char *list)
 	return true;
 }
 
+void check_events(const char *option, const char *value)
+{
+	if (!event_list(value))
+		bad_value(option, value, "a list of event numbers up to 0xffff");
+}
+
+void check_cpus(const char *option, const char *value)
+{
+	const char *dash = strchr(value, '-');
+	char *first = text("%.*s", dash ? (int)(dash - value) : (int)strlen(value), value);
+	uint64_t low = number_between(option, first, 0, CPUS_MAX - 1);
+
+	if (dash)
+		number_between(option, dash + 1, low, CPUS_MAX - 1);
+}
+
 void check_policy(const char *option, const char *value)
 {
 	const char *list = strchr(value, ':');
@@ -254,6 +271,11 @@ static void add_vm(struct run_options *o, const char *value)
 	parse_vm(&o->vm[o->vm_count++], value);
 }
 
+static void add_pmu_type(struct run_options *o, const char *value)
+{
+	args_add(&o->words, pmu_type_word(value));
+}
+
 static void set_monitor(struct run_options *o, const char *value)
 {
 	o->monitor = value;
@@ -329,6 +351,8 @@ static const struct option_row rows[] = {
 	{ ARM, "--append", "STR", set_append, "more words for the guest's command line" },
 	{ ARM, "--vm", "SPEC", add_vm,
 	  "a guest among several: KEY=VALUE,..., see vpmu(1); repeatable" },
+	{ ARM, "--pmu-type", "SPEC", add_pmu_type,
+	  "some CPUs have another PMU: NAME,cpus=LIST,..., see vpmu(1)" },
 	{ ARM, "--no-icount", NULL, clear_icount, "real time instead of counted instructions" },
 	{ ARM, "--interactive", NULL, set_interactive, "^C goes to the guest; ^A x ends the run" },
 	{ ARM, "--qemu", "PATH", set_qemu, "the qemu-system-aarch64 to use" },
@@ -483,6 +507,8 @@ static void check_arm64(struct run_options *o)
 {
 	if (o->vm_count > 0)
 		check_several(o);
+	else if (o->rows_used >> find_row("--pmu-type") & 1)
+		die(EXIT_USAGE, "--pmu-type is for guests of --vm");
 	if (o->x86.guest)
 		die(EXIT_USAGE, "'%s' is not an option; arm64 takes its guest by --kernel",
 		    o->x86.guest);

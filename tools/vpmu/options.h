@@ -56,6 +56,9 @@ void bad_value(const char *option, const char *value, const char *expected)
 	__attribute__((noreturn));
 uint64_t number_between(const char *option, const char *value, uint64_t low, uint64_t high);
 uint64_t size_between(const char *option, const char *value, uint64_t low, uint64_t high);
+/* N or FIRST-LAST. */
+void check_cpus(const char *option, const char *value);
+void check_events(const char *option, const char *value);
 void check_policy(const char *option, const char *value);
 void check_monitor_mode(const char *option, const char *value);
 void check_counters(const char *option, const char *value);

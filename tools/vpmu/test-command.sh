@@ -172,6 +172,24 @@ several 2 --vm switch=fast
 several 2 --vm on=3-1
 several 2 --vm on=4
 several 2 --vm wait=maybe
+several 2 --vm pmu=
+several 2 --vm pmu=Big
+several 2 --vm pmu=a-name-too-long-
+several 0 --dry-run --vm "kernel=$tmp/kernel,pmu=common" --vm "kernel=$tmp/kernel,pmu=big" \
+	--pmu-type big,cpus=0-1 --pmu-type little,cpus=2-3,counters=2,events=0x00,,0x20-0x21
+shows 'pmu-type=big:cpus=0-1 pmu-type=little:cpus=2-3:counters=2:events=0x00,0x20-0x21 vm'
+shows ' pmu=common vm .* pmu=big'
+several 2 --vm "kernel=$tmp/kernel" --pmu-type Big,cpus=0
+several 2 --vm "kernel=$tmp/kernel" --pmu-type common,cpus=0
+several 2 --vm "kernel=$tmp/kernel" --pmu-type big
+shows 'no cpus='
+several 2 --vm "kernel=$tmp/kernel" --pmu-type big,cpus=4
+several 2 --vm "kernel=$tmp/kernel" --pmu-type big,cpus=0,counters=0
+several 2 --vm "kernel=$tmp/kernel" --pmu-type big,cpus=0,events=0x10000
+several 2 --vm "kernel=$tmp/kernel" --pmu-type big,cpus=0,cpu
+shows "'cpu' is not"
+several 2 --pmu-type big,cpus=0
+shows 'for guests of --vm'
 several 2 --vm '' --vm '' --vm '' --vm '' --vm ''
 shows 'more than 4 guests'
 several 2 --vm "kernel=$tmp/kernel" --policy deny:1

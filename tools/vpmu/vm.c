@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "pmu_type.h"
 
 #define MIB 1048576ull
 /* The first has the machine's modules and device tree in its memory: see image.c. */
@@ -76,15 +77,9 @@ static void set_switch(struct vm_spec *vm, const char *value)
 	args_add(&vm->words, text("switch=%s", value));
 }
 
-/* N or FIRST-LAST. */
 static void set_on(struct vm_spec *vm, const char *value)
 {
-	const char *dash = strchr(value, '-');
-	char *first = text("%.*s", dash ? (int)(dash - value) : (int)strlen(value), value);
-	uint64_t low = number_between("--vm on", first, 0, CPUS_MAX - 1);
-
-	if (dash)
-		number_between("--vm on", dash + 1, low, CPUS_MAX - 1);
+	check_cpus("--vm on", value);
 	args_add(&vm->words, text("on=%s", value));
 }
 
@@ -96,6 +91,12 @@ static void set_wait(struct vm_spec *vm, const char *value)
 	args_add(&vm->words, text("wait=%s", value));
 }
 
+static void set_pmu(struct vm_spec *vm, const char *value)
+{
+	check_pmu_name("--vm pmu", value);
+	args_add(&vm->words, text("pmu=%s", value));
+}
+
 static const struct {
 	const char *name;
 	void (*set)(struct vm_spec *vm, const char *value);
@@ -104,21 +105,8 @@ static const struct {
 	{ "cpus", set_cpus },     { "memory", set_memory },     { "mode", set_mode },
 	{ "counters", set_counters }, { "policy", set_policy }, { "switch", set_switch },
 	{ "on", set_on },         { "wait", set_wait },         { "version", set_version },
+	{ "pmu", set_pmu },
 };
-
-/* Up to the next single comma, at which *(s) is then; doubled ones are one each. */
-static char *next_item(const char **s)
-{
-	char *item = text("%s", *s), *to = item;
-
-	for (; **s != '\0' && (**s != ',' || (*s)[1] == ','); (*s)++) {
-		if (**s == ',')
-			(*s)++;
-		*to++ = **s;
-	}
-	*to = '\0';
-	return item;
-}
 
 static void set_one(struct vm_spec *vm, char *item)
 {
@@ -140,7 +128,7 @@ void parse_vm(struct vm_spec *vm, const char *spec)
 {
 	*vm = (struct vm_spec){ .awaited = true };
 	while (*spec != '\0') {
-		set_one(vm, next_item(&spec));
+		set_one(vm, comma_item(&spec));
 		if (*spec == ',')
 			spec++;
 	}
