@@ -118,8 +118,11 @@ static void overflow_remove(struct cpu *c, uint32_t intid)
 /* PPI 23 has no upper half of its own: see gic_describe(). */
 static uint64_t make_pmi_lr(struct cpu *c)
 {
-	return LR_PENDING | LR_HW | (c->group1 & 1u << PPI_PMU ? LR_GROUP1 : 0) |
-	       (uint64_t)c->irq[PPI_PMU].priority << 48 | (uint64_t)PPI_PMU << 32 | PPI_PMU;
+	uint64_t lr = LR_PENDING | (c->group1 & 1u << PPI_PMU ? LR_GROUP1 : 0) |
+		      (uint64_t)c->irq[PPI_PMU].priority << 48 | PPI_PMU;
+
+	/* A line of ours: its end is an exit, for it may be up still. */
+	return lr | (c->pmu.backing ? LR_EOI : LR_HW | (uint64_t)PPI_PMU << 32);
 }
 
 static uint64_t make_any_lr(struct cpu *c, uint32_t intid)
@@ -248,6 +251,48 @@ static void forward_pmi(struct cpu *c)
 		c->pmi_held = true;
 }
 
+/* The number of the list register that has (intid), or -1. */
+static int find_lr(const struct cpu *c, uint32_t intid)
+{
+	for (uint32_t used = lr_used(c); used; used &= used - 1) {
+		unsigned int n = (unsigned int)__builtin_ctz(used);
+
+		if (LR_INTID(gic_read_lr(n)) == intid)
+			return (int)n;
+	}
+	return -1;
+}
+
+void gic_pmi_line(struct cpu *c, bool level)
+{
+	int n = find_lr(c, PPI_PMU);
+	uint64_t lr;
+
+	c->pmi_line = level;
+	level &= c->pmi_enabled;
+	if (overflow_has(c, PPI_PMU) && !level)
+		overflow_remove(c, PPI_PMU);
+	if (n < 0 && level && !overflow_has(c, PPI_PMU))
+		inject(c, PPI_PMU, make_pmi_lr(c));
+	if (n < 0)
+		return;
+	lr = gic_read_lr((unsigned int)n);
+	if (!level && lr & LR_PENDING)
+		gic_write_lr((unsigned int)n, lr & LR_ACTIVE ? lr & ~LR_PENDING : 0);
+}
+
+/* The guest ended one that is a line of ours: its list register is free when it is cleared. */
+static void line_ended(struct cpu *c)
+{
+	for (uint32_t used = lr_used(c); used; used &= used - 1) {
+		unsigned int n = (unsigned int)__builtin_ctz(used);
+
+		if (!(gic_read_lr(n) & (LR_PENDING | LR_ACTIVE)))
+			gic_write_lr(n, 0);
+	}
+	c->pmu.line_stale = true;
+}
+
 /* An interrupt with no upper half: the monitor's. */
 static __attribute__((noinline)) void own_interrupt(struct cpu *c, uint32_t intid)
 {
@@ -258,6 +303,8 @@ static __attribute__((noinline)) void own_interrupt(struct cpu *c, uint32_t inti
 	end_and_deactivate(intid);
 	if (intid == PPI_MAINTENANCE) {
 		c->exits[EXIT_MAINTENANCE]++;
+		if (c->pmu.backing)
+			line_ended(c);
 		overflow_flush(c);
 	} else if (intid == 0) {
 		cpu_stop_requested(c);
@@ -335,6 +382,8 @@ static void hand_back(struct cpu *c, uint32_t intid, bool again)
 	uintptr_t bank = gic_bank(c, intid / 32);
 	uint32_t offset = intid / 32 * 4, bit = 1u << intid % 32;
 
+	if (intid == PPI_PMU && c->pmu.backing)
+		return;              /* the line says what is: gic_pmi_line() */
 	if (intid == PPI_PMU && again) {
 		c->pmi_held = true;
 		return;

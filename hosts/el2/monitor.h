@@ -277,6 +277,7 @@ struct cpu {
 	bool sleeping;               /* guest's GICR_WAKER.ProcessorSleep */
 	bool pmi_enabled;            /* guest's enable of PPI 23 */
 	bool pmi_held;               /* taken while disabled: stays active in the hardware */
+	bool pmi_line;               /* emulated PMU: its level */
 	atomic_bool stopped;         /* obeyed machine_stop */
 
 	struct pmu pmu;
@@ -348,6 +349,8 @@ extern struct irq_desc spi[INTID_COUNT];  /* [32..]; the first 32 are in struct 
 
 void gic_init(void);
 void gic_cpu_init(struct cpu *c);
+/* The level of an emulated PMU's interrupt, before the guest is entered. */
+void gic_pmi_line(struct cpu *c, bool level);
 /* Several guests: each has its own switch (tgic.c). */
 void gic_enable_distributor(void);
 void gic_cpu_off(struct cpu *c);

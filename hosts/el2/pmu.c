@@ -125,7 +125,7 @@ void pmu_vcpu_init(struct vpmu_vcpu *v, struct vpmu_vm *of, struct pmu_backing *
 void pmu_load(struct pmu *pmu)
 {
 	must(vpmu_vcpu_load(pmu->vcpu, &pmu->cpu));
-	pmu->line_stale = true;
+	pmu->line_stale = pmu->backing;
 	if (pmu->backing)
 		vpmu_host_source_load(&pmu->backing->source, &pmu->cpu);
 }
@@ -215,7 +215,7 @@ enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 
 	if (!c->pmu.present)
 		return PMU_NOT_MINE;
-	c->pmu.line_stale = true;
+	c->pmu.line_stale = c->pmu.backing;
 	result = outcome(vpmu_arm_access(c->pmu.vcpu, &access));
 	if (result != PMU_NOT_MINE)
 		c->exits[EXIT_PMU]++;
@@ -243,9 +243,15 @@ struct vpmu_host_event *pmu_sample(struct cpu *c)
 
 	do {
 		e = vpmu_cpu_sample(&c->pmu.cpu);
-		c->pmu.line_stale = true;
+		c->pmu.line_stale = backing;
 	} while (e && backing && vpmu_host_source_sample(&backing->source, e));
 	return e;
+}
+
+void pmu_line(struct pmu *pmu)
+{
+	pmu->line_stale = false;
+	gic_pmi_line(this_cpu(), vpmu_vcpu_interrupt(pmu->vcpu) == 1);
 }
 
 bool pmu_interrupt(struct cpu *c)
@@ -257,7 +263,7 @@ void pmu_skipped(struct cpu *c, enum skipped kind)
 {
 	if (!c->pmu.present || machine_counts[kind])
 		return;
-	c->pmu.line_stale = true;
+	c->pmu.line_stale = c->pmu.backing;
 	must(vpmu_count(c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1));
 }
 

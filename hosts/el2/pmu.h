@@ -42,6 +42,9 @@ void pmu_cpu_off(struct cpu *c);
 /* A call that only a bug of the monitor's can make fail. */
 _Noreturn void pmu_failed(int error);
 
+/* One guest, its PMU emulated: tells it the level of its interrupt line. */
+void pmu_line(struct pmu *pmu);
+
 /* Each exit, each entry: on the shortest path, hence inline. */
 static inline void pmu_exit(struct pmu *pmu)
 {
@@ -60,6 +63,8 @@ static inline void pmu_enter(struct pmu *pmu)
 
 	if (__builtin_expect(!pmu->present, 0))
 		return;
+	if (__builtin_expect(pmu->line_stale, 0))
+		pmu_line(pmu);
 	/* Nothing comes up while interrupts are masked, as they are: going on at once is enough. */
 	do {
 		error = vpmu_vcpu_enter(pmu->vcpu, 0);

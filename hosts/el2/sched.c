@@ -367,7 +367,7 @@ void sched_slice_ended(struct cpu *c)
 	else
 		start_slice();
 	/* An overflow may have sent no interrupt (docs/qemu.md). */
-	c->pmu.line_stale = true;
+	c->pmu.line_stale = c->pmu.backing;
 }
 
 void sched_wait(struct cpu *c)

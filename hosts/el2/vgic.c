@@ -33,6 +33,17 @@ static uint32_t physical_mask(unsigned int word)
 	return word ? ~0u : ~PPI_MONITOR;
 }
 
+/* Those whose pending and active state is in the hardware: an emulated PMU's interrupt is software. */
+static uint32_t state_mask(const struct bank *b, unsigned int word)
+{
+	return b->cpu->pmu.backing ? physical_mask(word) : guest_mask(word);
+}
+
+static uint32_t line_bit(const struct bank *b, unsigned int word)
+{
+	return !word && b->cpu->pmi_line ? 1u << PPI_PMU : 0;
+}
+
 static uint32_t *group_word(struct bank *b, unsigned int word)
 {
 	return word ? &spi_group1[word] : &b->cpu->group1;
@@ -78,14 +89,15 @@ static uint32_t read_pending(struct bank *b, unsigned int word)
 		if (!word)
 			release_held_pmi(b);
 	}
-	return (gic_read(b->base, GIC_ISPENDR + 4 * word) | lr_state(b, word).pending) & guest_mask(word);
+	return ((gic_read(b->base, GIC_ISPENDR + 4 * word) & state_mask(b, word)) |
+		lr_state(b, word).pending | line_bit(b, word)) & guest_mask(word);
 }
 
 /* What is pending with the guest is active in the hardware; the guest must not see that. */
 static uint32_t read_active(struct bank *b, unsigned int word)
 {
 	struct lr_word lr = lr_state(b, word);
-	uint32_t value = gic_read(b->base, GIC_ISACTIVER + 4 * word) & ~lr.pending;
+	uint32_t value = gic_read(b->base, GIC_ISACTIVER + 4 * word) & state_mask(b, word) & ~lr.pending;
 
 	if (!word && b->cpu->pmi_held)
 		value &= ~(1u << PPI_PMU);
@@ -130,12 +142,12 @@ static void write_disable(struct bank *b, unsigned int word, uint32_t value)
 
 static void write_pend(struct bank *b, unsigned int word, uint32_t value)
 {
-	gic_write(b->base, GIC_ISPENDR + 4 * word, value & guest_mask(word));
+	gic_write(b->base, GIC_ISPENDR + 4 * word, value & state_mask(b, word));
 }
 
 static void write_unpend(struct bank *b, unsigned int word, uint32_t value)
 {
-	gic_write(b->base, GIC_ICPENDR + 4 * word, value & guest_mask(word));
+	gic_write(b->base, GIC_ICPENDR + 4 * word, value & state_mask(b, word));
 	if (!is_local(b))
 		return;
 	gic_withdraw(b->cpu, word, value, false);
@@ -170,7 +182,9 @@ static void write_deactivate(struct bank *b, unsigned int word, uint32_t value)
 {
 	struct lr_word lr = lr_state(b, word);
 
-	value &= guest_mask(word) & gic_read(b->base, GIC_ISACTIVER + 4 * word);
+	if (b->cpu->pmu.backing && !word && is_local(b))
+		gic_deactivate(b->cpu, 0, value & 1u << PPI_PMU);
+	value &= state_mask(b, word) & gic_read(b->base, GIC_ISACTIVER + 4 * word);
 	if (!word && b->cpu->pmi_held)
 		value &= ~(1u << PPI_PMU);
 	value &= ~held_elsewhere(b, word, value);
@@ -424,6 +438,7 @@ bool vgic_access(struct cpu *c, struct mmio *m)
 	else
 		access_redistributors(m);
 	spin_unlock(&lock);
+	c->pmu.line_stale = c->pmu.backing;
 	return true;
 }
 
@@ -439,6 +454,7 @@ void vgic_cpu_init(struct cpu *c)
 	c->sleeping = true;
 	c->pmi_enabled = false;
 	c->pmi_held = false;
+	c->pmi_line = false;
 	for (unsigned int intid = 0; intid < 32; intid++) {
 		c->irq[intid].priority = 0;
 		c->irq[intid].owner = (uint8_t)c->index;

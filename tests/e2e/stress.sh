@@ -46,6 +46,7 @@ beside="kernel=$images/tenant-tests.img,append=cpi=2 test=tenant_spins,wait=no"
 while read -r label qemu; do
 	for cpu in "${cpus[@]}"; do
 		stress "stress/$label/$cpu/alone" '' "$qemu" "$cpu" --kernel "$stress"
+		stress "stress/$label/$cpu/emulated" '' "$qemu" "$cpu" --kernel "$stress" --mode emulated
 		stress "stress/$label/$cpu/first" '\[0\] ' "$qemu" "$cpu" --vm "kernel=$stress" \
 			--vm "$beside,memory=16M"
 		stress "stress/$label/$cpu/other" '\[1\] ' "$qemu" "$cpu" --vm "$beside,memory=256M" \

@@ -393,7 +393,7 @@ static void usage(FILE *to)
 	print_rows(to, ANY);
 	fputs("  -h, --help             this text\n"
 	      "  -n N, -m SIZE, -c      short for --limit, --memory, --caches\n"
-	      "arm64, MODE mediated (default), partitioned, off, bare, bare-el2:\n", to);
+	      "arm64, MODE mediated (default), partitioned, emulated, off, bare, bare-el2:\n", to);
 	print_rows(to, ARM);
 	fputs("x86, MODE mediated (default), emulated, bare:\n", to);
 	print_rows(to, X86);
@@ -461,6 +461,7 @@ static const struct mode_row {
 	{ ARCH_ARM64, "monitor", MODE_MONITOR },
 	{ ARCH_ARM64, "mediated", MODE_MONITOR },
 	{ ARCH_ARM64, "partitioned", MODE_MONITOR },
+	{ ARCH_ARM64, "emulated", MODE_MONITOR },
 	{ ARCH_ARM64, "off", MODE_MONITOR },
 	{ ARCH_ARM64, "bare", MODE_BARE },
 	{ ARCH_ARM64, "bare-el2", MODE_BARE_EL2 },
@@ -476,7 +477,7 @@ static enum mode find_mode(const struct run_options *o)
 		    (!o->mode_name || !strcmp(modes[i].name, o->mode_name)))
 			return modes[i].mode;
 	bad_value("--mode", o->mode_name, o->arch == ARCH_X86 ? "mediated, emulated or bare"
-							      : "mediated, partitioned, off, bare or bare-el2");
+							      : "mediated, partitioned, emulated, off, bare or bare-el2");
 }
 
 static void check_arch(const struct run_options *o)
