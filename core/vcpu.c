@@ -307,6 +307,9 @@ int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting)
 		v->counts_known = false;
 	}
 	poll(v);
+	/* A reclaim has given the host its user access back. */
+	if (v->emulated && v->cpu)
+		close_view(v);
 	v->stats.enters++;
 	v->vm->sw->enter(v);
 	v->stats.switch_accesses += accesses_of(v) - accesses;
