@@ -133,6 +133,9 @@ static void eager_exit(struct vpmu_vcpu *v)
 
 		v->state.value[i] = hw->ops->read(hw, i);
 		hw->ops->write(hw, i, 0);
+		/* User mode of a host that lets it at the PMU could read it, too. */
+		if (cpu->host_user)
+			hw->ops->select(hw, i, 0);
 	}
 	if (hw->ops->route)
 		hw->ops->route(hw, VPMU_ROUTE_HOST, 0);

@@ -393,6 +393,22 @@ static void note_escape(struct vpmu_vcpu *v)
 	v->reason = VPMU_REACH_UNSAFE;
 }
 
+/* User mode of a host that lets it at the PMU could read them, too (V2). */
+static void hide_selectors(struct vpmu_vcpu *v)
+{
+	struct vpmu_cpu *cpu = v->cpu;
+	uint64_t rest = cpu->host_user ? v->in_hw_counters : 0;
+
+	while (rest) {
+		unsigned int i = vpmu_mask_next(&rest);
+
+		if (!cpu->hw_selector[i])
+			continue;
+		cpu->hw->ops->select(cpu->hw, i, 0);
+		cpu->hw_selector[i] = 0;
+	}
+}
+
 static void mediated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 {
 	struct vpmu_cpu *cpu = v->cpu;
@@ -407,6 +423,7 @@ static void mediated_evict(struct vpmu_vcpu *v, uint64_t host_owns)
 	save_and_scrub(v, changed, host_owns);
 	/* The others have had the value 0 all the time. */
 	cpu->known_value |= v->in_hw_counters & ~changed;
+	hide_selectors(v);
 	v->vm->arch->clean(v->vm, &v->state);
 	unset_route(v);
 	ops_of(v)->boundary(cpu->hw, 0, vpmu_cpu_spare(cpu));
