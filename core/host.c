@@ -106,16 +106,17 @@ static uint64_t now(const struct vpmu_cpu *cpu)
 	return cpu->hw->ops->time ? cpu->hw->ops->time(cpu->hw) : 0;
 }
 
-/* Until now it wanted to count, and did if it was on. */
-static void keep_time(struct vpmu_host_event *e, bool wanted)
+/* What was so since the last look, and is about to change. */
+static void keep_time(struct vpmu_host_event *e)
 {
 	uint64_t time = now(e->cpu);
 
-	if (wanted)
+	if (e->wanted)
 		e->enabled_time += time - e->since;
 	if (e->on)
 		e->running_time += time - e->since;
 	e->since = time;
+	e->wanted = wants(e);
 }
 
 /* ---- One event and its counter ---- */
@@ -182,7 +183,7 @@ static void displace(struct vpmu_host_event *e)
 	const struct vpmu_hw_ops *ops = cpu->hw->ops;
 	uint64_t bit = VPMU_BIT(e->counter);
 
-	keep_time(e, true);
+	keep_time(e);
 	ops->stop(cpu->hw, bit);
 	if (e->config.period)
 		ops->interrupts_clear(cpu->hw, bit);
@@ -212,7 +213,6 @@ static void turn_on(struct vpmu_host_event *e)
 {
 	struct vpmu_cpu *cpu = e->cpu;
 
-	keep_time(e, true);
 	if (e->config.period) {
 		cpu->hw->ops->interrupts_set(cpu->hw, VPMU_BIT(e->counter));
 		route_to_host(cpu);
@@ -293,6 +293,7 @@ static void schedule(struct vpmu_cpu *cpu, uint64_t taken)
 	place_waiting(cpu, cpu->hw->caps.host_counters & ~theirs & ~cpu->host_counters);
 	cpu->hw->ops->host(cpu->hw, sides(cpu, true), sides(cpu, false));
 	for (struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		keep_time(e);
 		if (e->placed && !e->on)
 			turn_on(e);
 	}
@@ -454,7 +455,7 @@ int vpmu_host_event_read(struct vpmu_host_event *e, struct vpmu_count *out)
 	if (e->placed)
 		harvest(e);
 	vpmu_cpu_own(e->cpu, owner);
-	keep_time(e, wants(e));
+	keep_time(e);
 	*out = (struct vpmu_count){ e->total, e->enabled_time, e->running_time };
 	return 0;
 }

@@ -60,6 +60,7 @@ struct vpmu_host_event {
 	uint64_t enabled_time;       /* until (since) */
 	uint64_t running_time;
 	uint64_t since;
+	bool wanted;                 /* should count, since then: what it counts is there */
 };
 
 /*

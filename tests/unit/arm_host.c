@@ -256,12 +256,41 @@ static void both_overflow(void **state)
 	}
 }
 
+/* What counts in one VM alone should not have counted while that was away. */
+static void time_without_the_guest(void **state)
+{
+	struct vpmu_host_event_config inside = host_config();
+	struct vpmu_host_event e;
+	struct vpmu_count count;
+	struct bed b;
+
+	(void)state;
+	power_on(&b, (enum model_class)0);
+	make_guest(&b, VPMU_MODE_PARTITIONED, VPMU_SWITCH_LAZY, 2);
+	inside.scope = VPMU_SCOPE_VM;
+	inside.vm = &b.vm;
+	assert_int_equal(create(&b, &e, &inside), 0);
+	guest_runs(&b, 100);
+	assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+	runs(&b, 2, 1000);
+	assert_int_equal(vpmu_vcpu_load(&b.v, &b.cpu), 0);
+	guest_runs(&b, 20);
+	assert_int_equal(vpmu_host_event_read(&e, &count), 0);
+	assert_int_equal(count.value, 120);
+	assert_int_equal(count.running, 120);
+	assert_int_equal(count.enabled, 120);
+	assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+	assert_int_equal(vpmu_host_event_destroy(&e), 0);
+	at_the_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(beside_mediated),
 		cmocka_unit_test(partition),
 		cmocka_unit_test(both_overflow),
+		cmocka_unit_test(time_without_the_guest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
