@@ -35,6 +35,9 @@ static void caps_meet(struct vpmu_hw_caps *all, const struct vpmu_hw_caps *one)
 	all->exact_writes &= one->exact_writes;
 	all->multithreaded |= one->multithreaded;
 	all->reduced |= one->reduced;
+	all->partitions &= one->partitions;
+	if (one->partition_least > all->partition_least)
+		all->partition_least = one->partition_least;
 	for (unsigned int i = 0; i < 4; i++)
 		all->identity[i] &= one->identity[i];
 }

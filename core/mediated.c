@@ -312,9 +312,9 @@ static void pull_scalars(struct vpmu_vcpu *v, uint32_t items)
 	if (items & VPMU_ITEM_GLOBAL)
 		v->state.global = cpu->stopped ? cpu->parked_global : ops->global(hw);
 	if (items & VPMU_ITEM_ENABLED)
-		v->state.enabled = ops->started(hw);
+		v->state.enabled = ops->started(hw) & v->vm->counters;
 	if (items & VPMU_ITEM_INTERRUPTS)
-		v->state.interrupts = ops->interrupts(hw);
+		v->state.interrupts = ops->interrupts(hw) & v->vm->counters;
 	if (items & VPMU_ITEM_STATUS)
 		v->state.status = own_status(v, ops->status(hw));
 	if (items & VPMU_ITEM_USER)

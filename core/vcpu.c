@@ -143,12 +143,19 @@ bool vpmu_vcpu_is_resident(const struct vpmu_vcpu *v)
 	return v->cpu && v->cpu->resident == v;
 }
 
+/* The guest's direct registers show nothing of the other counters, of which there are some. */
+static bool is_fenced(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
+{
+	return caps->partitions && !caps->reduced && vm->counters != caps->counters &&
+	       vm->arch->shape_is(vm, caps);
+}
+
 static enum vpmu_reach_reason reason_of(const struct vpmu_vcpu *v)
 {
 	const struct vpmu_vm *vm = v->vm;
 	const struct vpmu_hw_caps *caps = &v->cpu->hw->caps;
 
-	if (vm->mode == VPMU_MODE_PARTITIONED || v->cpu->events)
+	if ((vm->mode == VPMU_MODE_PARTITIONED || v->cpu->events) && !is_fenced(vm, caps))
 		return VPMU_REACH_SHARED;
 	if (caps->reduced || !vm->arch->shape_is(vm, caps))
 		return VPMU_REACH_SHAPE;

@@ -16,7 +16,7 @@ core/arm:           include/vpmu core core/arm free
 core/x86:           include/vpmu core core/x86 free
 hardware/armv8:     include/vpmu hardware/armv8 free
 hardware/x86:       include/vpmu hardware/x86 free
-hardware/model:     include/vpmu hardware/model hardware/x86 free libc
+hardware/model:     include/vpmu hardware/model hardware/armv8 hardware/x86 free libc
 sources/model:      include/vpmu sources/model free
 sources/script:     include/vpmu sources/script free
 sources/perf:       include/vpmu sources/perf free libc
@@ -32,7 +32,7 @@ docs:               include/vpmu free libc
 bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
 bench/x86-sampling: include/vpmu hardware/model hardware/x86 sources/model sources/script hosts/pc hosts/unicorn tests/unit bench/x86-sampling free libc
 bench/access:       include/vpmu hardware/model hardware/x86 sources/model sources/script tests/unit bench/access free libc
-tests/unit:         include/vpmu core core/arm core/x86 hardware/model hardware/x86 sources/model sources/script sources/perf sources/time guests/arm-tests tests/unit free libc
+tests/unit:         include/vpmu core core/arm core/x86 hardware/armv8 hardware/model hardware/x86 sources/model sources/script sources/perf sources/time guests/arm-tests tests/unit free libc
 tests/engine:       include/vpmu hosts/pc hosts/unicorn hardware/model hardware/x86 sources/model tests/unit tests/engine free libc
 tests/e2e:          include/vpmu tests/e2e free libc
 '

@@ -239,6 +239,13 @@ static bool arm_fits(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
 	return caps->version >= vpmu_arm_model(vm)->version;
 }
 
+/* Fewer counters than the hardware's, if it keeps to them: PMCR.N and all masks at EL1 are as HPMN says. */
+static bool is_part(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
+{
+	return caps->partitions && caps->fine_traps && !(vm->counters & ~caps->counters) &&
+	       vpmu_arm_model(vm)->counters >= caps->partition_least;
+}
+
 static bool arm_shape_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)
 {
 	const struct vpmu_arm_model *m = vpmu_arm_model(vm);
@@ -247,8 +254,9 @@ static bool arm_shape_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *ca
 	 * PMCR reads have no trap of their own, so N, IMP and IDCODE must be the hardware's. From PMUv3p7
 	 * on, direct registers have bits that this library does not save (FZO, the instruction counter).
 	 */
-	return caps->counters == vm->counters && caps->identity[3] == m->id &&
-	       caps->version == m->version;
+	if (caps->counters != vm->counters && !is_part(vm, caps))
+		return false;
+	return caps->identity[3] == m->id && caps->version == m->version;
 }
 
 static bool arm_identity_is(const struct vpmu_vm *vm, const struct vpmu_hw_caps *caps)

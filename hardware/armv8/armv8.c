@@ -23,6 +23,7 @@
 #define MDCR_HPMN_MASK 0x1Fu
 #define MDCR_TPMCR BIT(5)
 #define MDCR_TPM BIT(6)
+#define MDCR_HPME BIT(7)
 #define MDCR_HPMD BIT(17)
 #define MDCR_HCCD BIT(23)
 
@@ -173,30 +174,26 @@ static void armv8_interrupts_set(struct vpmu_hw *hw, uint64_t mask)
 
 /* ---- Global control, user access, pointer ---- */
 
-static bool has_events(const struct vpmu_armv8 *pmu)
+static uint64_t range1(const struct vpmu_armv8 *pmu)
 {
-	return pmu->inside | pmu->outside;
+	return BIT(pmu->hpmn) - 1;
 }
 
-/* E is shared: it stays set while host events live. */
-static uint64_t for_events(const struct vpmu_armv8 *pmu, uint64_t value)
+/* E is shared while host events live in range 1, and stays set. */
+static bool is_shared(const struct vpmu_armv8 *pmu)
 {
-	return has_events(pmu) ? value | PMCR_E : value;
+	return (pmu->inside | pmu->outside) & range1(pmu);
 }
 
-static uint64_t armv8_global(struct vpmu_hw *hw)
+static uint64_t read_global(struct vpmu_hw *hw)
 {
-	if (has_events(armv8_of(hw)))
-		return armv8_of(hw)->global;
 	hw->accesses++;
 	return read_sysreg("pmcr_el0") & ~(PMCR_WRITE_ONLY | PMCR_READ_ONLY);
 }
 
-static void armv8_set_global(struct vpmu_hw *hw, uint64_t value)
+static void write_global(struct vpmu_armv8 *pmu, uint64_t value)
 {
-	hw->accesses++;
-	armv8_of(hw)->global = value & ~PMCR_WRITE_ONLY;
-	value = for_events(armv8_of(hw), armv8_of(hw)->global);
+	pmu->hw.accesses++;
 	write_sysreg("pmcr_el0", value);
 	isb();
 	/*
@@ -205,11 +202,24 @@ static void armv8_set_global(struct vpmu_hw *hw, uint64_t value)
 	 * see the line ignore them. Writing no bit of PMINTENSET is harmless on hardware, and makes
 	 * QEMU look.
 	 */
-	if ((armv8_of(hw)->resync && value & PMCR_E) || armv8_of(hw)->mdcr & MDCR_TPM) {
-		hw->accesses++;
+	if ((pmu->resync && value & PMCR_E) || pmu->mdcr & MDCR_TPM) {
+		pmu->hw.accesses++;
 		write_sysreg("pmintenset_el1", 0);
-		armv8_of(hw)->resync = 0;
+		pmu->resync = 0;
 	}
+}
+
+static uint64_t armv8_global(struct vpmu_hw *hw)
+{
+	return is_shared(armv8_of(hw)) ? armv8_of(hw)->global : read_global(hw);
+}
+
+static void armv8_set_global(struct vpmu_hw *hw, uint64_t value)
+{
+	struct vpmu_armv8 *pmu = armv8_of(hw);
+
+	pmu->global = value & ~PMCR_WRITE_ONLY;
+	write_global(pmu, is_shared(pmu) ? pmu->global | PMCR_E : pmu->global);
 }
 
 static uint64_t armv8_user(struct vpmu_hw *hw)
@@ -240,43 +250,66 @@ static void armv8_set_pointer(struct vpmu_hw *hw, uint64_t value)
 
 static void set_mdcr(struct vpmu_armv8 *pmu, uint64_t traps)
 {
-	pmu->mdcr = pmu->base.mdcr_el2 | pmu->counters | pmu->boundary | traps;
+	pmu->mdcr = pmu->base.mdcr_el2 | pmu->hpmn | pmu->boundary | traps;
 	write_sysreg("mdcr_el2", pmu->mdcr);
 }
 
-/*
- * HPMN = N: nothing is outside range 1, so HPMD would stop the host's counters too. Then the guest's, whose
- * selectors all trap, are held by NSH=0 alone.
- */
+/* HPMD stops all of range 1: with the host's in it, the guest's, whose selectors all trap, are held by NSH=0 alone. */
 static void set_boundary(struct vpmu_armv8 *pmu)
 {
 	pmu->boundary = pmu->guest ? pmu->stop_bits : 0;
-	if (pmu->outside)
+	if (pmu->outside & range1(pmu))
 		pmu->boundary &= ~MDCR_HPMD;
+	if ((pmu->inside | pmu->outside) & ~range1(pmu))
+		pmu->boundary |= MDCR_HPME;
 	set_mdcr(pmu, pmu->mdcr & (MDCR_TPM | MDCR_TPMCR));
+}
+
+/* Where HPMN is not enforced, all counters stay in range 1, and what a guest may not touch is trapped. */
+static uint32_t wanted_hpmn(const struct vpmu_armv8 *pmu)
+{
+	/* They are numbered without gaps. */
+	uint32_t n = (uint32_t)__builtin_ctzll(~(pmu->guest & ~BIT(CYCLE)));
+	bool can = pmu->hw.caps.partitions && n >= pmu->hw.caps.partition_least;
+
+	return pmu->guest && can ? n : pmu->counters;
+}
+
+/*
+ * Host events in range 1 count by E, those in range 2 by HPME. The ones that a new HPMN moves never stop: E is in
+ * force before they come under it, and goes back to what it was for others after they have left it.
+ */
+static void rearrange(struct vpmu_armv8 *pmu, uint64_t guest, uint64_t inside, uint64_t outside)
+{
+	bool was = is_shared(pmu);
+	uint32_t old = pmu->hpmn;
+
+	pmu->guest = guest;
+	pmu->inside = inside;
+	pmu->outside = outside;
+	pmu->hpmn = wanted_hpmn(pmu);
+	if (is_shared(pmu) && !was) {
+		pmu->global = read_global(&pmu->hw);
+		write_global(pmu, pmu->global | PMCR_E);
+	}
+	set_boundary(pmu);
+	if (pmu->hpmn != old)
+		isb();
+	if (was && !is_shared(pmu))
+		write_global(pmu, pmu->global);
 }
 
 static void armv8_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
 {
 	(void)host;
-	armv8_of(hw)->guest = guest;
-	set_boundary(armv8_of(hw));
+	rearrange(armv8_of(hw), guest, armv8_of(hw)->inside, armv8_of(hw)->outside);
 }
 
 /* ---- Host events: EL2 is the host, EL1 and EL0 are guests ---- */
 
 static void armv8_host(struct vpmu_hw *hw, uint64_t inside, uint64_t outside)
 {
-	struct vpmu_armv8 *pmu = armv8_of(hw);
-	bool had = has_events(pmu);
-
-	if (!had)
-		pmu->global = armv8_global(hw);
-	pmu->inside = inside;
-	pmu->outside = outside;
-	if (had != has_events(pmu))
-		armv8_set_global(hw, pmu->global);
-	set_boundary(pmu);
+	rearrange(armv8_of(hw), armv8_of(hw)->guest, inside, outside);
 }
 
 static void armv8_host_select(struct vpmu_hw *hw, unsigned int i, uint64_t event, unsigned int flags)
@@ -373,6 +406,7 @@ int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base)
 	*pmu = (struct vpmu_armv8){ .base = *base, .stop_bits = stop_bits(pmuver) };
 	pmcr = read_sysreg("pmcr_el0");
 	pmu->counters = (uint32_t)(pmcr >> 11) & MDCR_HPMN_MASK;
+	pmu->hpmn = pmu->counters;
 	pmu->hw.ops = &armv8_ops;
 	pmu->hw.caps = (struct vpmu_hw_caps){
 		.counters = (BIT(pmu->counters) - 1) | BIT(CYCLE),
@@ -403,4 +437,10 @@ int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base)
 	};
 	set_mdcr(pmu, MDCR_TPM | MDCR_TPMCR);
 	return 0;
+}
+
+void vpmu_armv8_partition(struct vpmu_armv8 *pmu, unsigned int least)
+{
+	pmu->hw.caps.partitions = pmu->hw.caps.fine_traps && pmu->counters >= 2;
+	pmu->hw.caps.partition_least = (uint8_t)least;
 }

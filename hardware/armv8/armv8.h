@@ -24,8 +24,9 @@ struct vpmu_armv8 {
 	uint64_t guest;          /* counters that boundary() gave to a guest */
 	uint64_t inside;         /* of host events: counters that count in guests, and outside */
 	uint64_t outside;
-	uint64_t global;         /* what set_global() was last given, while there are host events */
+	uint64_t global;         /* what set_global() was last given, while PMCR.E is shared */
 	uint32_t counters;       /* PMCR.N: event counters */
+	uint32_t hpmn;           /* event counters in range 1 */
 	uint32_t resync;         /* an overflow status was written since PMCR */
 };
 
@@ -36,5 +37,12 @@ struct vpmu_armv8 {
  * Context: [cpu], at EL2.
  */
 int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base);
+
+/*
+ * vpmu_armv8_partition() - a probe (partition.h) has found that this CPU enforces MDCR_EL2.HPMN from (least) on, 1
+ * or 0: guests may have fewer counters and direct access to them. Needs FEAT_FGT; without it nothing changes.
+ * Context: after vpmu_armv8_init(), before vpmu_cpu_init().
+ */
+void vpmu_armv8_partition(struct vpmu_armv8 *pmu, unsigned int least);
 
 #endif

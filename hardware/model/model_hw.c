@@ -162,15 +162,25 @@ static void op_interrupts_set(struct vpmu_hw *hw, uint64_t mask)
 	msr(hw, MODEL_PMINTENSET, mask);
 }
 
-/* PMCR_EL0.E is shared: it stays set while host events live. */
+static uint64_t range1(const struct model_hw *mhw)
+{
+	return BIT(mhw->hpmn) - 1;
+}
+
+/* PMCR_EL0.E is shared: it stays set while host events live in range 1. */
+static bool is_shared(const struct model_hw *mhw)
+{
+	return (mhw->inside | mhw->outside) & range1(mhw);
+}
+
 static uint64_t for_events(const struct model_hw *mhw, uint64_t value)
 {
-	return mhw->inside | mhw->outside ? value | MODEL_PMCR_E : value;
+	return is_shared(mhw) ? value | MODEL_PMCR_E : value;
 }
 
 static uint64_t op_global(struct vpmu_hw *hw)
 {
-	if (of(hw)->inside | of(hw)->outside)
+	if (is_shared(of(hw)))
 		return of(hw)->global;
 	/* RW bits only: P and C read as 0, and [31:11] is identification. */
 	return mrs(hw, MODEL_PMCR) & 0x7FF;
@@ -224,14 +234,51 @@ static void mdcr(struct model_hw *mhw, uint64_t clear, uint64_t set)
  */
 static void set_boundary(struct model_hw *mhw)
 {
-	uint64_t set = 0;
+	uint64_t host = mhw->inside | mhw->outside;
+	uint64_t set = mhw->hpmn;
 
 	/* What else is in range 1 and the host's could not count at EL2. NSH=0 stops the guest's. */
-	if (mhw->guest & ~BIT(CYCLE) && !mhw->outside)
+	if (mhw->guest & ~BIT(CYCLE) && !(mhw->outside & range1(mhw)))
 		set |= MODEL_MDCR_HPMD;
 	if (mhw->guest & BIT(CYCLE))
 		set |= MODEL_MDCR_HCCD;
-	mdcr(mhw, MODEL_MDCR_HPMD | MODEL_MDCR_HCCD, set);
+	if (host & ~range1(mhw))
+		set |= MODEL_MDCR_HPME;
+	mdcr(mhw, 0x1F | MODEL_MDCR_HPME | MODEL_MDCR_HPMD | MODEL_MDCR_HCCD, set);
+}
+
+/* Without enforcement all counters stay in range 1: what the guest may not touch is trapped. */
+static uint32_t wanted_hpmn(const struct model_hw *mhw)
+{
+	/* They are numbered without gaps. */
+	uint32_t n = (uint32_t)__builtin_ctzll(~(mhw->guest & ~BIT(CYCLE)));
+	bool can = mhw->hw.caps.partitions && n >= mhw->hw.caps.partition_least;
+
+	return mhw->guest && can ? n : mhw->pmu->config.counters;
+}
+
+/*
+ * Host events in range 1 count by E, others by HPME. One that changes sides has both meanwhile: E is set
+ * before HPMN is raised, and the guest's own comes back after it was lowered.
+ */
+static void rearrange(struct model_hw *mhw, uint64_t guest, uint64_t inside, uint64_t outside)
+{
+	struct vpmu_hw *hw = &mhw->hw;
+	bool was = is_shared(mhw);
+
+	mhw->guest = guest;
+	mhw->inside = inside;
+	mhw->outside = outside;
+	mhw->hpmn = wanted_hpmn(mhw);
+	if (mhw->reach != VPMU_REACH_NONE && guest & (inside | outside))
+		violation(mhw, "a counter of the host's that a guest reaches");
+	if (is_shared(mhw) && !was) {
+		mhw->global = mrs(hw, MODEL_PMCR) & 0x7FF;
+		msr(hw, MODEL_PMCR, mhw->global | MODEL_PMCR_E);
+	}
+	set_boundary(mhw);
+	if (was && !is_shared(mhw))
+		msr(hw, MODEL_PMCR, mhw->global);
 }
 
 static void op_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
@@ -239,26 +286,15 @@ static void op_boundary(struct vpmu_hw *hw, uint64_t guest, uint64_t host)
 	check_mask(hw, guest | host);
 	if (guest & host)
 		violation(of(hw), "a counter on both sides of the boundary");
-	of(hw)->guest = guest;
-	set_boundary(of(hw));
+	rearrange(of(hw), guest, of(hw)->inside, of(hw)->outside);
 }
 
 /* ---- Host events ---- */
 
 static void op_host(struct vpmu_hw *hw, uint64_t inside, uint64_t outside)
 {
-	struct model_hw *mhw = of(hw);
-	uint64_t before;
-
 	check_mask(hw, inside | outside);
-	if (!(mhw->inside | mhw->outside))
-		mhw->global = op_global(hw);
-	before = for_events(mhw, mhw->global);
-	mhw->inside = inside;
-	mhw->outside = outside;
-	if (for_events(mhw, mhw->global) != before)
-		msr(hw, MODEL_PMCR, for_events(mhw, mhw->global));
-	set_boundary(mhw);
+	rearrange(of(hw), of(hw)->guest, inside, outside);
 }
 
 /* EL1 and EL0 are guests, EL2 is the host. */
@@ -305,6 +341,7 @@ static void op_reach(struct vpmu_hw *hw, enum vpmu_reach reach)
 
 	if (fine && !hw->caps.fine_traps)
 		violation(of(hw), "a reach that this machine does not have");
+	of(hw)->reach = reach;
 	mdcr(of(hw), tpm, reach == VPMU_REACH_NONE ? tpm : 0);
 	if (hw->caps.fine_traps)
 		fine_traps(of(hw), reach);
@@ -344,9 +381,13 @@ void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
 	const struct model_config *config = &pmu->config;
 	uint64_t counters = (BIT(config->counters) - 1) | BIT(CYCLE);
 	bool p5 = config->version >= VPMU_ARM_V3P5;
+	unsigned int least = 0;
+	const char *unpartitioned = model_probe(pmu, &least);
 
 	*mhw = (struct model_hw){
 		.pmu = pmu,
+		.hpmn = config->counters,
+		.unpartitioned = unpartitioned,
 		.hw = {
 			.ops = &model_ops,
 			.caps = {
@@ -362,6 +403,8 @@ void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
 				.shared_enable = 1,
 				.status_set = 1,
 				.exact_writes = 1,
+				.partitions = !unpartitioned,
+				.partition_least = (uint8_t)least,
 				.version = (uint8_t)config->version,
 				.identity = { config->ceid[0], config->ceid[1], config->mmir,
 					      config->id },
@@ -385,9 +428,12 @@ void model_class_config(enum model_class class, struct model_config *config)
 {
 	static const struct model_config classes[MODEL_CLASSES] = {
 		/* STALL_FRONTEND, STALL_BACKEND; STALL and no PMMIR.SLOTS. */
-		[MODEL_P5_FGT] = { .version = VPMU_ARM_V3P5, .fgt = true,
-				   .ceid = { CEID0, 0x10000018 } },
-		[MODEL_P5] = { .version = VPMU_ARM_V3P5, .ceid = { CEID0, 0x10000018 } },
+		[MODEL_P5_HPMN] = { .version = VPMU_ARM_V3P5, .fgt = true, .hpmn0 = true,
+				    .ceid = { CEID0, 0x10000018 } },
+		[MODEL_P5_FGT] = { .version = VPMU_ARM_V3P5, .fgt = true, .hpmn0 = true,
+				   .hpmn_holes = MODEL_HOLES_ALL, .ceid = { CEID0, 0x10000018 } },
+		[MODEL_P5] = { .version = VPMU_ARM_V3P5, .hpmn_holes = MODEL_HOLES_ALL,
+			       .ceid = { CEID0, 0x10000018 } },
 		[MODEL_P1] = { .version = VPMU_ARM_V3P1, .ceid = { CEID0, 0x18 } },
 		[MODEL_V3] = { .version = VPMU_ARM_V3, .ceid = { CEID0, 0 } },
 	};

@@ -42,20 +42,30 @@ struct model_hw {
 	uint64_t guest;              /* counters that boundary() gave to a guest */
 	uint64_t inside;             /* of host events: counters that count in guests, and outside */
 	uint64_t outside;
-	uint64_t global;             /* what set_global() was last given, while there are host events */
+	uint32_t reach;              /* enum vpmu_reach */
+	uint32_t hpmn;               /* event counters in range 1 */
+	uint64_t global;             /* what set_global() was last given, while PMCR.E is shared */
+	const char *unpartitioned;   /* why caps.partitions is 0 */
 	uint64_t time;               /* nanoseconds, passed on by the test */
 };
 
 /*
  * model_hw_init() - a backend for (pmu), which is in the state that model_pmu_reset() leaves.
  * EL2's set-up as the monitor's: HPMN is N, range 2 off, everything intercepted, HPMD and HCCD
- * off.
+ * off. caps.partitions says what model_probe() found.
  */
 void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu);
 
+/*
+ * model_probe() - is HPMN enforced? What the monitor does at its start, on a copy of (pmu). returns: NULL: yes;
+ * else why not. (*least): the smallest HPMN.
+ */
+const char *model_probe(const struct model_pmu *pmu, unsigned int *least);
+
 /* The machine classes that behave differently (arm.md 8.1). All have 6 counters, as in QEMU. */
 enum model_class {
-	MODEL_P5_FGT,                /* QEMU 10 "max": p5, fine-grained traps */
+	MODEL_P5_HPMN,               /* as the architecture says: p5, fine-grained traps, HPMN is enforced */
+	MODEL_P5_FGT,                /* QEMU 10 "max": p5, fine-grained traps, HPMN is not enforced */
 	MODEL_P5,                    /* QEMU 7.2 "max": p5 without them */
 	MODEL_P1,                    /* neoverse-n1: HPMD, no HCCD, no fine-grained traps */
 	MODEL_V3,                    /* cortex-a57: neither */

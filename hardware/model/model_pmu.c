@@ -84,17 +84,25 @@ static bool has_p5(const struct model_pmu *pmu)
 	return pmu->config.version >= VPMU_ARM_V3P5;
 }
 
-/* HPMN above N is CONSTRAINED UNPREDICTABLE: here, as if it were N. */
+/* HPMN above N, and 0 without FEAT_HPMN0, are CONSTRAINED UNPREDICTABLE: here, as if it were N. */
 static unsigned int hpmn(const struct model_pmu *pmu)
 {
 	unsigned int n = (unsigned int)(pmu->mdcr_el2 & HPMN_MASK);
 
+	if (!n && !pmu->config.hpmn0)
+		return pmu->config.counters;
 	return n < pmu->config.counters ? n : pmu->config.counters;
 }
 
-static unsigned int accessible(const struct model_pmu *pmu, unsigned int el)
+static unsigned int visible(const struct model_pmu *pmu, unsigned int el)
 {
 	return el == 2 ? pmu->config.counters : hpmn(pmu);
+}
+
+/* The same for what (hole) lets EL1 past. */
+static unsigned int accessible(const struct model_pmu *pmu, unsigned int el, uint32_t hole)
+{
+	return pmu->config.hpmn_holes & hole ? pmu->config.counters : visible(pmu, el);
 }
 
 /* The bitmap of n event counters and the cycle counter. */
@@ -354,7 +362,7 @@ void model_retire(struct model_pmu *pmu, unsigned int el, const struct model_eve
 
 static void software_increment(struct model_pmu *pmu, uint64_t which, unsigned int el)
 {
-	for (unsigned int i = 0; i < accessible(pmu, el); i++) {
+	for (unsigned int i = 0; i < accessible(pmu, el, MODEL_HOLE_INCREMENT); i++) {
 		if (which >> i & 1 && counts_event(pmu, i, MODEL_EVENT_SW_INCR, el))
 			count_event(pmu, i, 1, el);
 	}
@@ -365,7 +373,7 @@ static void software_increment(struct model_pmu *pmu, uint64_t which, unsigned i
 bool model_interrupt(const struct model_pmu *pmu)
 {
 	uint64_t asking = pmu->pmovs & pmu->pminten & bitmap(pmu->config.counters);
-	uint64_t range1 = bitmap(hpmn(pmu));
+	uint64_t range1 = bitmap(accessible(pmu, 1, MODEL_HOLE_LINE));
 
 	if (pmu->pmcr & MODEL_PMCR_E && asking & range1)
 		return true;
@@ -388,7 +396,7 @@ static uint64_t pmcr_read(const struct model_pmu *pmu, unsigned int el)
 {
 	uint64_t lc = pmu->config.aarch32 ? 0 : MODEL_PMCR_LC;
 
-	return (uint64_t)pmu->config.id << 16 | (uint64_t)accessible(pmu, el) << 11 | lc |
+	return (uint64_t)pmu->config.id << 16 | (uint64_t)visible(pmu, el) << 11 | lc |
 	       pmu->pmcr;
 }
 
@@ -396,17 +404,34 @@ static void pmcr_write(struct model_pmu *pmu, uint64_t value, unsigned int el)
 {
 	pmu->pmcr = value & pmcr_mask(pmu);
 	if (value & MODEL_PMCR_P) {
-		for (unsigned int i = 0; i < accessible(pmu, el); i++)
+		for (unsigned int i = 0; i < accessible(pmu, el, MODEL_HOLE_RESET); i++)
 			pmu->pmevcntr[i] = 0;
 	}
 	if (value & MODEL_PMCR_C)
 		pmu->pmccntr = 0;
 }
 
+/* The bits of a mask register that (el) reaches. */
+static uint64_t reachable(const struct model_pmu *pmu, enum reg_id id, unsigned int el)
+{
+	switch (id) {
+	case PMINTENSET:
+	case PMINTENCLR:
+		return bitmap(accessible(pmu, el, MODEL_HOLE_INTERRUPTS));
+	case PMOVSSET:
+	case PMOVSCLR:
+		return bitmap(accessible(pmu, el, MODEL_HOLE_STATUS));
+	case PMSWINC:
+		return bitmap(accessible(pmu, el, MODEL_HOLE_INCREMENT));
+	default:
+		return bitmap(accessible(pmu, el, MODEL_HOLE_ENABLES));
+	}
+}
+
 static uint64_t read_reg(const struct model_pmu *pmu, enum reg_id id, unsigned int n,
 			 unsigned int el)
 {
-	uint64_t mask = bitmap(accessible(pmu, el));
+	uint64_t mask = reachable(pmu, id, el);
 
 	switch (id) {
 	case PMCR:
@@ -449,7 +474,7 @@ static uint64_t read_reg(const struct model_pmu *pmu, enum reg_id id, unsigned i
 static void write_reg(struct model_pmu *pmu, enum reg_id id, unsigned int n, unsigned int el,
 		      uint64_t value)
 {
-	uint64_t bits = value & bitmap(accessible(pmu, el));
+	uint64_t bits = value & reachable(pmu, id, el);
 
 	switch (id) {
 	case PMCR:
@@ -612,7 +637,7 @@ enum model_result model_guest_access(struct model_pmu *pmu, unsigned int el, uin
 		return MODEL_TRAP_EL1;
 	if (trapped_to_el2(pmu, row, write))
 		return MODEL_TRAP_EL2;
-	if (counter && n >= hpmn(pmu))
+	if (counter && n >= accessible(pmu, el, MODEL_HOLE_COUNTERS))
 		return pmu->config.fgt ? MODEL_TRAP_EL2 : out_of_range(pmu, write, value);
 	return execute(pmu, row, n, el, write, value);
 }

@@ -86,6 +86,21 @@
 #define MODEL_HDFGRTR_EL2 VPMU_ARM_SYSREG(3, 4, 3, 1, 4)
 #define MODEL_HDFGWTR_EL2 VPMU_ARM_SYSREG(3, 4, 3, 1, 5)
 
+/*
+ * Where an implementation lets EL1 past MDCR_EL2.HPMN, which it has. QEMU (10.0) has all of these.
+ */
+enum model_hpmn_hole {
+	MODEL_HOLE_ENABLES = 1u << 0,    /* PMCNTEN of range 2 can be read and written */
+	MODEL_HOLE_INTERRUPTS = 1u << 1, /* PMINTEN */
+	MODEL_HOLE_STATUS = 1u << 2,     /* PMOVS */
+	MODEL_HOLE_INCREMENT = 1u << 3,  /* PMSWINC */
+	MODEL_HOLE_RESET = 1u << 4,      /* PMCR.P zeroes range 2 */
+	MODEL_HOLE_COUNTERS = 1u << 5,   /* PMEVCNTRn and PMEVTYPERn do not trap */
+	MODEL_HOLE_LINE = 1u << 6,       /* PMCR.E is in the interrupt of all, HPME in none */
+	MODEL_HOLES = 7,
+	MODEL_HOLES_ALL = (1u << MODEL_HOLES) - 1,
+};
+
 /* What the architecture lets an implementation choose. */
 struct model_config {
 	uint32_t version;            /* ID_AA64DFR0_EL1.PMUVer: 1, 4, 5 or 6 */
@@ -99,6 +114,8 @@ struct model_config {
 	bool aarch32;                /* PMCR.LC and D are RW; else LC is RES1, D RES0 */
 	/* Without FEAT_FGT, counters at or above N are: UNDEF, or RAZ/WI (K1.2.6). */
 	bool out_of_range_raz;
+	bool hpmn0;                  /* FEAT_HPMN0; else HPMN 0 is as N */
+	uint32_t hpmn_holes;         /* enum model_hpmn_hole: not the architecture's */
 	/* Does event (event) exist? NULL: common events by PMCEID, all others yes. */
 	bool (*exists)(const void *context, uint32_t event);
 	const void *exists_context;

@@ -92,6 +92,13 @@ struct vpmu_hw_caps {
 	uint8_t  status_set;         /* 1: status_set works (x86: not before Intel v4, AMD PerfMonV2) */
 	uint8_t  exact_writes;       /* 1: write takes all bits (Intel: FW_WRITES) */
 	uint8_t  self_masking;       /* 1: the interrupt's route masks itself when it fires (Intel) */
+	/*
+	 * 1: a guest with direct registers reaches the counters that boundary() gave it and no other, where these
+	 * are the first (partition_least) or more event counters, and fewer than all (Arm: MDCR_EL2.HPMN). As
+	 * proved on this CPU, never as advertised (RULES B2).
+	 */
+	uint8_t  partitions;
+	uint8_t  partition_least;
 	/* PMU version, comparable by number (Arm: ID_AA64DFR0_EL1.PMUVer). */
 	uint8_t  version;
 	/*
@@ -156,7 +163,9 @@ struct vpmu_hw_ops {
 
 	/*
 	 * Whose counters count on which side of the boundary: those in (guest) only between enter and
-	 * exit, those in (host) only outside. Arm p5: HPMD, HCCD.
+	 * exit, those in (host) only outside. Arm p5: HPMD, HCCD. With caps.partitions, (guest) is also all that
+	 * direct registers reach (HPMN), and the enables of the other counters are not in the global control
+	 * word (HPME). Counters of host events that this moves from one enable to the other count on all the time.
 	 */
 	void (*boundary)(struct vpmu_hw *hw, uint64_t guest, uint64_t host);
 	/*
@@ -181,7 +190,8 @@ struct vpmu_hw_ops {
 	/*
 	 * The counters of host events that count between enter and exit (inside), and elsewhere (outside).
 	 * From now on their global enables are kept on that side, whatever boundary() and set_global() say.
-	 * With shared_enable, the word set_global() is given is completed so that they count.
+	 * With shared_enable, the word set_global() is given is completed so that they count, unless they are beyond
+	 * what boundary() gave to a guest, with caps.partitions.
 	 */
 	void (*host)(struct vpmu_hw *hw, uint64_t inside, uint64_t outside);
 	/* Nanoseconds, monotonic; no PMU register access. May be NULL on its own. */

@@ -6,7 +6,8 @@
  * A host event counts where its scope and exclusions say, or is refused when it is created; where it
  * could not count all the time, `running` is less than `enabled`. While a CPU has host events, guests on
  * it keep their counters direct, but what they share with the host is intercepted: on x86 GLOBAL_CTRL,
- * GLOBAL_STATUS and RDPMC, on Arm everything (RULES B).
+ * GLOBAL_STATUS and RDPMC, on Arm everything (RULES B), unless the guest has fewer counters than there are and the
+ * hardware keeps it to them (caps.partitions): then nothing more is intercepted than without the events.
  *
  * BUSY rules. A mediated VM owns whatever counter it asks for while it runs, so an event that would
  * have to count inside it cannot be kept: while a mediated VM lives, such events are refused, and while

@@ -124,7 +124,8 @@ enum vpmu_mode {
 	VPMU_MODE_EMULATED,          /* events of a counting source; every access traps */
 	/*
 	 * Mediated, on the first counters of the hardware for good; the others stay the host's, also while
-	 * the guest runs. What both share is intercepted, and the interrupt is the host's (RULES B).
+	 * the guest runs. What both share is intercepted, or split by the hardware (caps.partitions), and the
+	 * interrupt is the host's (RULES B).
 	 */
 	VPMU_MODE_PARTITIONED,
 	/*

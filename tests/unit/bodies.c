@@ -32,6 +32,10 @@ static const struct machine machines[] = {
 	{ "bare-p5", MODEL_P5, true, 0, 0 },
 	{ "bare-p1", MODEL_P1, true, 0, 0 },
 	{ "bare-v3", MODEL_V3, true, 0, 0 },
+	{ "bare-p5hpmn", MODEL_P5_HPMN, true, 0, 0 },
+	{ "lazy-p5hpmn", MODEL_P5_HPMN, false, VPMU_SWITCH_LAZY, 0 },
+	{ "small-p5hpmn", MODEL_P5_HPMN, false, VPMU_SWITCH_LAZY, 3 },
+	{ "small-eager-p5hpmn", MODEL_P5_HPMN, false, VPMU_SWITCH_EAGER, 3 },
 	{ "lazy-p5fgt", MODEL_P5_FGT, false, VPMU_SWITCH_LAZY, 0 },
 	{ "lazy-p5", MODEL_P5, false, VPMU_SWITCH_LAZY, 0 },
 	{ "lazy-p1", MODEL_P1, false, VPMU_SWITCH_LAZY, 0 },
@@ -234,7 +238,7 @@ uint64_t pmu_cpi(void)
 /* Hardware with EL2 and EL3 keeps their filter bits where a guest writes selectors directly. */
 bool pmu_allows(enum pmu_deviation which)
 {
-	return which == PMU_ALLOW_typer && (machine->bare || machine->class != MODEL_P5_FGT);
+	return which == PMU_ALLOW_typer && (machine->bare || machine->class > MODEL_P5_FGT);
 }
 
 uint64_t pmu_first_value(enum pmu_reg reg)

@@ -145,7 +145,16 @@ static void init_vcpu(struct rig *r, struct rig_vcpu *g, struct rig_vm *vm)
 	bare_reset(g);
 }
 
-/* VM 1 has a policy, VM 2 a small old PMU. */
+static bool partitions(const struct rig *r)
+{
+	for (unsigned int i = 0; i < RIG_CPUS; i++) {
+		if (r->cpus[i].hw.hw.caps.partitions)
+			return true;
+	}
+	return false;
+}
+
+/* VM 1 has a policy, VM 2 a small old PMU, or one that is a part of the machine's. */
 static void describe_vms(struct rig *r, const enum vpmu_switch_kind *kinds)
 {
 	for (unsigned int i = 0; i < RIG_VMS; i++) {
@@ -154,6 +163,8 @@ static void describe_vms(struct rig *r, const enum vpmu_switch_kind *kinds)
 	}
 	r->vms[1].created = &vm1_policy;
 	r->vms[2].model.counters = 3;
+	if (partitions(r))
+		return;
 	r->vms[2].model.version = VPMU_ARM_V3;
 	r->vms[2].model.ceid[0] &= UINT32_MAX;
 	r->vms[2].model.ceid[1] &= UINT32_MAX;

@@ -92,8 +92,8 @@ struct rig {
 
 /*
  * rig_init() - CPUs of (class) with rubbish in them, and on them: VM 0 with 2 vCPUs and the
- * machine's own PMU; VM 1 with 1 and a policy; VM 2 with 1 and a smaller, older PMU than the
- * machine's.
+ * machine's own PMU; VM 1 with 1 and a policy; VM 2 with 1 and a smaller PMU than the machine's, which
+ * is also older unless a CPU can give away a part of its own.
  */
 void rig_init(struct rig *r, enum model_class class, enum vpmu_switch_kind kind, uint64_t seed);
 /* The same with a class for each CPU and a switch for each VM. */

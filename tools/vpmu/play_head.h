@@ -10,7 +10,7 @@
 	"v= gp= gp_width= width= fixed= fixed_width= length= ebx= pdcm= fw= core= tsx= debug= n= " \
 	"id= ceid0= ceid1= mmir="
 #define PLAY_HARDWARE_KEYS                                                                         \
-	PLAY_MODEL_KEYS " fgt= freeze_smm= anythread= skid= status_skid= interrupt_skid= vmrun= " \
+	PLAY_MODEL_KEYS " fgt= hpmn= freeze_smm= anythread= skid= status_skid= interrupt_skid= vmrun= " \
 			"atom= status_set= exact_writes= boundary="
 
 bool play_head_word(const char *word);

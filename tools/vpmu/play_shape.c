@@ -210,6 +210,7 @@ void play_arm_config(struct play_run *r, unsigned int cpu, struct model_config *
 			  get(&k, "ceid1", m->ceid[1], UINT64_MAX) },
 		.mmir = get(&k, "mmir", m->mmir, UINT64_MAX),
 		.fgt = get(&k, "fgt", version >= VPMU_ARM_V3P5, 1),
+		.hpmn_holes = get(&k, "hpmn", 1, 1) ? 0 : MODEL_HOLES_ALL,
 		.el3 = true,
 		.aarch32 = true,
 	};
