@@ -12,50 +12,71 @@
 
 /* ---- The machine's claims: mediated VMs against events that count inside guests ---- */
 
-/* How many there are of each, in 16 bits; of the last there is at most one. */
+/* How many there are of each, in fields of one word. An event is one that counts inside guests. */
 #define CLAIM_EVENT ((uint64_t)1)
-#define CLAIM_MEDIATED ((uint64_t)1 << 16)
-#define CLAIM_PARTITIONED ((uint64_t)1 << 32)
-#define CLAIM_PASSED ((uint64_t)1 << 48)
-#define CLAIMS_OF(one) ((one) * 0xFFFF)
-/* Who an event that counts inside guests cannot be beside. */
-#define BLOCKED_BY (CLAIMS_OF(CLAIM_MEDIATED) | CLAIM_PASSED)
+#define CLAIM_WATCHDOG ((uint64_t)1 << 16)
+#define CLAIM_MEDIATED ((uint64_t)1 << 32)
+#define CLAIM_PARTITIONED ((uint64_t)1 << 48)
+#define CLAIM_PASSED ((uint64_t)1 << 63)
+#define EVENTS (CLAIM_WATCHDOG - CLAIM_EVENT)
+#define WATCHDOGS (CLAIM_MEDIATED - CLAIM_WATCHDOG)
+#define MEDIATED (CLAIM_PARTITIONED - CLAIM_MEDIATED)
+#define PARTITIONED (CLAIM_PASSED - CLAIM_PARTITIONED)
 
 static _Atomic uint64_t *claims_of(struct vpmu_machine *machine)
 {
 	return machine->whole ? &machine->whole->claims : &machine->claims;
 }
 
-/* Adds (mine) unless somebody of (others) is there, or there are too many already. */
-static bool claim(struct vpmu_machine *machine, uint64_t mine, uint64_t others)
-{
-	_Atomic uint64_t *claims = claims_of(machine);
-	uint64_t now = atomic_load(claims);
+/* One of a kind: what it adds to the word, its field, and who may not be there. */
+struct claim {
+	uint64_t one, field, others;
+};
 
-	do {
-		if (now & others || (now & CLAIMS_OF(mine)) == CLAIMS_OF(mine))
-			return false;
-	} while (!atomic_compare_exchange_weak(claims, &now, now + mine));
-	return true;
-}
-
-/* What a VM of each mode is, and who may not be there. */
-static const struct {
-	uint64_t mine, others;
-} claims[] = {
-	[VPMU_MODE_MEDIATED] = { CLAIM_MEDIATED, CLAIMS_OF(CLAIM_EVENT) | CLAIM_PASSED },
-	[VPMU_MODE_PARTITIONED] = { CLAIM_PARTITIONED, CLAIM_PASSED },
-	[VPMU_MODE_PASSTHROUGH] = { CLAIM_PASSED, UINT64_MAX },
+static const struct claim vm_claims[] = {
+	[VPMU_MODE_MEDIATED] = { CLAIM_MEDIATED, MEDIATED, EVENTS | WATCHDOGS | CLAIM_PASSED },
+	[VPMU_MODE_PARTITIONED] = { CLAIM_PARTITIONED, PARTITIONED, CLAIM_PASSED },
+	[VPMU_MODE_PASSTHROUGH] = { CLAIM_PASSED, CLAIM_PASSED, UINT64_MAX },
 	[VPMU_MODE_EMULATED] = { 0 },
 	[VPMU_MODE_OFF] = { 0 },
 };
 
-bool vpmu_host_claim_vm(struct vpmu_vm *vm)
+static const struct claim event_claim = { CLAIM_EVENT, EVENTS, MEDIATED | CLAIM_PASSED };
+static const struct claim watchdog_claim = { CLAIM_WATCHDOG, WATCHDOGS, MEDIATED | CLAIM_PASSED };
+
+/* Of all that is in the way, the watchdog is told of first: nobody started it by hand. */
+static int obstacle(const struct claim *c, uint64_t present)
 {
-	if (!claims[vm->mode].mine || !vm->counters)
-		return true;
-	vm->claimed = claim(vm->machine, claims[vm->mode].mine, claims[vm->mode].others);
-	return vm->claimed;
+	if (!(present & c->others))
+		return (present & c->field) == c->field ? VPMU_ERR_LIMIT : 0;
+	return present & c->others & WATCHDOGS || c->field == WATCHDOGS ? VPMU_ERR_WATCHDOG
+								       : VPMU_ERR_BUSY;
+}
+
+static int claim(struct vpmu_machine *machine, const struct claim *c)
+{
+	_Atomic uint64_t *claims = claims_of(machine);
+	uint64_t now = atomic_load(claims);
+	int error;
+
+	do {
+		error = obstacle(c, now);
+		if (error)
+			return error;
+	} while (!atomic_compare_exchange_weak(claims, &now, now + c->one));
+	return 0;
+}
+
+int vpmu_host_claim_vm(struct vpmu_vm *vm)
+{
+	const struct claim *c = &vm_claims[vm->mode];
+	int error;
+
+	if (!c->one || !vm->counters)
+		return 0;
+	error = claim(vm->machine, c);
+	vm->claimed = !error;
+	return error;
 }
 
 void vpmu_vm_end(struct vpmu_vm *vm)
@@ -63,7 +84,7 @@ void vpmu_vm_end(struct vpmu_vm *vm)
 	if (!vm->claimed)
 		return;
 	vm->claimed = false;
-	atomic_fetch_sub(claims_of(vm->machine), claims[vm->mode].mine);
+	atomic_fetch_sub(claims_of(vm->machine), vm_claims[vm->mode].one);
 }
 
 /* ---- Where an event counts ---- */
@@ -369,6 +390,11 @@ static bool owns_all(const struct vpmu_vm *vm)
 	return vm->mode == VPMU_MODE_MEDIATED || vm->mode == VPMU_MODE_PASSTHROUGH;
 }
 
+static const struct claim *claim_of(const struct vpmu_host_event_config *c)
+{
+	return c->watchdog ? &watchdog_claim : &event_claim;
+}
+
 static bool targets_mediated(const struct vpmu_host_event_config *c)
 {
 	if (c->scope == VPMU_SCOPE_VM)
@@ -388,7 +414,9 @@ static int config_error(const struct vpmu_cpu *cpu, const struct vpmu_host_event
 		return VPMU_ERR_UNSUPPORTED;
 	if (guest_runs(cpu))
 		return VPMU_ERR_STATE;
-	return targets_mediated(c) ? VPMU_ERR_BUSY : 0;
+	if (!targets_mediated(c))
+		return 0;
+	return c->watchdog ? VPMU_ERR_WATCHDOG : VPMU_ERR_BUSY;
 }
 
 static void end_event(struct vpmu_host_event *e)
@@ -402,7 +430,7 @@ static void end_event(struct vpmu_host_event *e)
 	cpu->hw->ops->host(cpu->hw, sides(cpu, true), sides(cpu, false));
 	vpmu_cpu_own(cpu, owner);
 	if (is_blocking(&e->config))
-		atomic_fetch_sub(claims_of(e->machine), CLAIM_EVENT);
+		atomic_fetch_sub(claims_of(e->machine), claim_of(&e->config)->one);
 }
 
 int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machine,
@@ -410,10 +438,10 @@ int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machi
 {
 	int error = config_error(cpu, config);
 
+	if (!error && is_blocking(config))
+		error = claim(machine, claim_of(config));
 	if (error)
 		return error;
-	if (is_blocking(config) && !claim(machine, CLAIM_EVENT, BLOCKED_BY))
-		return VPMU_ERR_BUSY;
 	*e = (struct vpmu_host_event){ .config = *config, .machine = machine, .cpu = cpu, .since = now(cpu) };
 	if (!cpu->events)
 		evict(cpu);

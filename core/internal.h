@@ -151,8 +151,8 @@ void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change);
 void vpmu_vcpu_note(struct vpmu_vcpu *v);
 /* vcpu.c: what of its PMU the vCPU, which is loaded, may reach now. */
 void vpmu_vcpu_judge_reach(struct vpmu_vcpu *v);
-/* host.c: a mediated VM is made; false: host events are in the way. */
-bool vpmu_host_claim_vm(struct vpmu_vm *vm);
+/* host.c: a VM with counters of the hardware is made. returns: 0, or who is in the way, as an error. */
+int vpmu_host_claim_vm(struct vpmu_vm *vm);
 /* host.c: another vCPU is loaded on (cpu), or left the hardware: host events are placed anew. */
 void vpmu_host_schedule(struct vpmu_cpu *cpu);
 /* host.c: a guest gets the counters in (mask): no host event has them any more. */

@@ -48,7 +48,7 @@ int vpmu_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine, const struct 
 	atomic_init(&vm->policy, config->policy);
 	if (vm->mode == VPMU_MODE_PASSTHROUGH && !may_pass_through(vm))
 		return VPMU_ERR_UNSUPPORTED;
-	return vpmu_host_claim_vm(vm) ? 0 : VPMU_ERR_BUSY;
+	return vpmu_host_claim_vm(vm);
 }
 
 int vpmu_vm_set_policy(struct vpmu_vm *vm, const struct vpmu_policy *policy)

@@ -48,8 +48,8 @@ VPMU_API int vpmu_arm_model_of(const struct vpmu_machine *machine, struct vpmu_a
  * returns: 0; VPMU_ERR_SIZE: a size member is wrong; VPMU_ERR_PARAM: version or counters out of range,
  * unknown mode or switch, or a malformed policy; VPMU_ERR_UNSUPPORTED: not emulated, and the machine has
  * fewer counters, or an older PMU; or passed through, with a policy, another PMU than the machine's, or selectors
- * that count other threads; VPMU_ERR_BUSY: a host event or another VM is in the way (vpmu/host.h).
- * Context: [init], after the CPUs' vpmu_cpu_init().
+ * that count other threads; VPMU_ERR_BUSY, VPMU_ERR_WATCHDOG: a host event, another VM, or the host's watchdog
+ * is in the way; VPMU_ERR_LIMIT: too many VMs (vpmu/host.h). Context: [init], after the CPUs' vpmu_cpu_init().
  */
 VPMU_API int vpmu_arm_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 			      const struct vpmu_arm_model *model,

@@ -16,6 +16,10 @@
  * is like a mediated one, and besides the only one with counters of the hardware: it is refused while there
  * is another, mediated or partitioned, and they while it lives.
  *
+ * The host's watchdog is such an event, and the one that nobody started by hand: what it keeps from being
+ * made, and what keeps it from being made, fails with VPMU_ERR_WATCHDOG. Then either switch it off, or
+ * partition the VMs: the watchdog keeps a counter of its own, and fires whatever a guest does.
+ *
  * An embedder whose kernel has its own PMU driver uses none of this, and calls vpmu_cpu_reclaim().
  */
 #ifndef VPMU_HOST_H
@@ -69,7 +73,8 @@ struct vpmu_host_event {
  * returns: 0; VPMU_ERR_SIZE; VPMU_ERR_PARAM: nothing it could count (no ring, both excluded, a scope without
  * its object), or a period over 2^31; VPMU_ERR_UNSUPPORTED: the backend has no host events; VPMU_ERR_BUSY: it would
  * count inside guests, and a mediated VM lives: exclude guests, or partition the VM; or pinned, and the
- * pinned events have all counters; VPMU_ERR_STATE: a guest runs on the CPU.
+ * pinned events have all counters; VPMU_ERR_WATCHDOG: the same of a watchdog beside a VM; VPMU_ERR_LIMIT:
+ * over 65534 such events; VPMU_ERR_STATE: a guest runs on the CPU.
  * Context: [cpu].
  */
 VPMU_API int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machine,

@@ -53,6 +53,7 @@ enum vpmu_error {
 	/* This machine. */
 	VPMU_ERR_UNSUPPORTED = -4,   /* the hardware or backend cannot do it */
 	VPMU_ERR_BUSY = -6,          /* somebody has what it takes: see vpmu/host.h */
+	VPMU_ERR_WATCHDOG = -7,      /* the same, and it is the host's watchdog that is in the way */
 	VPMU_ERR_LIMIT = -5,         /* the caller's arguments: more than this library takes */
 };
 

@@ -91,8 +91,8 @@ VPMU_API int vpmu_x86_model_limit(struct vpmu_x86_model *model, struct vpmu_sour
  * or a malformed policy; VPMU_ERR_UNSUPPORTED: not emulated, and the machine has fewer counters, other
  * widths or vendor, cannot stop counters at the boundary (RULES A4), set overflow status, or write
  * counters exactly; or passed through, and not on Intel, with a policy, another PMU than the machine's, or
- * AnyThread; VPMU_ERR_BUSY: a host event or another VM is in the way (vpmu/host.h).
- * Context: [init], after vpmu_machine_add().
+ * AnyThread; VPMU_ERR_BUSY, VPMU_ERR_WATCHDOG: a host event, another VM, or the host's watchdog is in the
+ * way; VPMU_ERR_LIMIT: too many VMs (vpmu/host.h). Context: [init], after vpmu_machine_add().
  */
 VPMU_API int vpmu_x86_vm_init(struct vpmu_vm *vm, struct vpmu_machine *machine,
 			      const struct vpmu_x86_model *model,

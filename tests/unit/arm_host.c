@@ -284,6 +284,78 @@ static void time_without_the_guest(void **state)
 	at_the_end(&b);
 }
 
+/* It fires in time while a guest spins with interrupts masked, its own overflow pending for good. */
+static void watchdog(void **state)
+{
+	struct vpmu_host_event_config c = host_config();
+	struct vpmu_host_event e;
+	struct bed b;
+
+	(void)state;
+	c.period = 1000;
+	c.watchdog = true;
+	c.pinned = true;
+	for (unsigned int class = 0; class < MODEL_CLASSES; class++) {
+		unsigned int samples = 0, guests = 0;
+
+		power_on(&b, (enum model_class)class);
+		make_guest(&b, VPMU_MODE_PARTITIONED, VPMU_SWITCH_LAZY, 3);
+		assert_int_equal(create(&b, &e, &c), 0);
+		trap(&b, MODEL_PMEVCNTR(0), true, UINT32_MAX - 699);
+		trap(&b, MODEL_PMINTENSET, true, 1);
+		guest_counts(&b, 0);
+		for (unsigned int n = 0; n < 100; n++) {
+			enum vpmu_pmi pmi;
+
+			guest_runs(&b, 100);
+			/* The line is for EL2: PSTATE.I of the guest does not hold it back. */
+			if (!model_interrupt(&b.pmu))
+				continue;
+			pmi = vpmu_cpu_pmi(&b.cpu);
+			if (pmi == VPMU_PMI_HOST || pmi == VPMU_PMI_BOTH) {
+				assert_ptr_equal(vpmu_cpu_sample(&b.cpu), &e);
+				assert_null(vpmu_cpu_sample(&b.cpu));
+				samples++;
+			}
+			guests += pmi == VPMU_PMI_GUEST || pmi == VPMU_PMI_BOTH;
+		}
+		assert_int_equal(samples, 10);
+		/* Never answered: forwarded once is enough, but its level stays. */
+		assert_in_range(guests, 1, 100);
+		assert_int_equal(vpmu_vcpu_interrupt(&b.v), 1);
+		assert_int_equal(reading(&e), 10000);
+		assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		at_the_end(&b);
+	}
+}
+
+static void watchdog_or_all_counters(void **state)
+{
+	struct vpmu_vm_config all = { .size = sizeof(all), .mode = VPMU_MODE_MEDIATED };
+	struct vpmu_host_event_config c = host_config();
+	struct vpmu_host_event e;
+	struct bed b;
+
+	(void)state;
+	c.period = 1000;
+	c.watchdog = true;
+	for (unsigned int class = 0; class < MODEL_CLASSES; class++) {
+		power_on(&b, (enum model_class)class);
+		assert_int_equal(create(&b, &e, &c), 0);
+		assert_int_equal(vpmu_arm_vm_init(&b.vm, &b.machine, &b.model, &all),
+				 VPMU_ERR_WATCHDOG);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		assert_int_equal(vpmu_arm_vm_init(&b.vm, &b.machine, &b.model, &all), 0);
+		assert_int_equal(create(&b, &e, &c), VPMU_ERR_WATCHDOG);
+		vpmu_vm_end(&b.vm);
+		assert_int_equal(create(&b, &e, &c), 0);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		assert_int_equal(b.machine.claims, 0);
+		at_the_end(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +363,8 @@ int main(void)
 		cmocka_unit_test(partition),
 		cmocka_unit_test(both_overflow),
 		cmocka_unit_test(time_without_the_guest),
+		cmocka_unit_test(watchdog),
+		cmocka_unit_test(watchdog_or_all_counters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include <vpmu/host.h>
 #include <vpmu/x86.h>
@@ -632,6 +633,76 @@ static void watchdog(void **state)
 	}
 }
 
+/* Beside a VM that has all counters it is refused, or the VM is; the error says what to do. */
+static void watchdog_or_all_counters(void **state)
+{
+	struct vpmu_host_event_config dog = host_config(), everywhere = host_config();
+	struct vpmu_host_event d, e;
+	struct bed b;
+
+	(void)state;
+	dog.period = 1000;
+	dog.watchdog = true;
+	for (unsigned int k = 0; k < ARRAY_SIZE(vendors); k++) {
+		power_on(&b, vendors[k]);
+		b.hw.host_owned = 0xFF;
+		assert_int_equal(create(&b, &d, &dog), 0);
+		assert_int_equal(make_vm(&b, VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY, 4),
+				 VPMU_ERR_WATCHDOG);
+		/* With another event in the way as well, it is still the one to be told of. */
+		assert_int_equal(create(&b, &e, &everywhere), 0);
+		assert_int_equal(make_vm(&b, VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY, 4),
+				 VPMU_ERR_WATCHDOG);
+		assert_int_equal(vpmu_host_event_destroy(&d), 0);
+		assert_int_equal(make_vm(&b, VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY, 4),
+				 VPMU_ERR_BUSY);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		/* The other way round. */
+		assert_int_equal(make_vm(&b, VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY, 4), 0);
+		assert_int_equal(create(&b, &d, &dog), VPMU_ERR_WATCHDOG);
+		assert_int_equal(create(&b, &e, &everywhere), VPMU_ERR_BUSY);
+		dog.scope = VPMU_SCOPE_VM;
+		dog.vm = &b.vm;
+		assert_int_equal(create(&b, &d, &dog), VPMU_ERR_WATCHDOG);
+		dog.scope = VPMU_SCOPE_CPU;
+		vpmu_vm_end(&b.vm);
+		assert_int_equal(make_vm(&b, VPMU_MODE_PARTITIONED, VPMU_SWITCH_LAZY, 4), 0);
+		assert_int_equal(create(&b, &d, &dog), 0);
+		assert_int_equal(vpmu_host_event_destroy(&d), 0);
+		vpmu_vm_end(&b.vm);
+		assert_int_equal(b.machine.claims, 0);
+		at_the_end(&b);
+	}
+	assert_non_null(strstr(vpmu_strerror(VPMU_ERR_WATCHDOG), "switch the watchdog off"));
+	assert_non_null(strstr(vpmu_strerror(VPMU_ERR_WATCHDOG), "partition"));
+}
+
+/* The claims' fields do not run over into each other. */
+static void too_many_claims(void **state)
+{
+	static const struct {
+		enum vpmu_mode mode;
+		unsigned int most;
+	} rows[] = {
+		{ VPMU_MODE_MEDIATED, 0xFFFF }, { VPMU_MODE_PARTITIONED, 0x7FFF },
+	};
+	struct bed b;
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t full;
+
+		power_on(&b, &intel);
+		for (unsigned int n = 0; n < rows[i].most; n++)
+			assert_int_equal(make_vm(&b, rows[i].mode, VPMU_SWITCH_LAZY, 4), 0);
+		full = b.machine.claims;
+		assert_int_equal(make_vm(&b, rows[i].mode, VPMU_SWITCH_LAZY, 4), VPMU_ERR_LIMIT);
+		assert_int_equal(b.machine.claims, full);
+		vpmu_vm_end(&b.vm);
+		assert_int_equal(make_vm(&b, rows[i].mode, VPMU_SWITCH_LAZY, 4), 0);
+	}
+}
+
 /* More events than counters: each gets its turn, and says how long it counted. */
 static void rotation(void **state)
 {
@@ -767,6 +838,8 @@ int main(void)
 		cmocka_unit_test(freezing),
 		cmocka_unit_test(partition),
 		cmocka_unit_test(watchdog),
+		cmocka_unit_test(watchdog_or_all_counters),
+		cmocka_unit_test(too_many_claims),
 		cmocka_unit_test(rotation),
 		cmocka_unit_test(pinned_or_refused),
 		cmocka_unit_test(busy_under_threads),

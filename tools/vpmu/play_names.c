@@ -70,6 +70,7 @@ const char *const play_outcome_names[PLAY_OUTCOMES] = {
 	[PLAY_E_UNSUPPORTED] = "E_UNSUPPORTED",
 	[PLAY_E_LIMIT] = "E_LIMIT",
 	[PLAY_E_BUSY] = "E_BUSY",
+	[PLAY_E_WATCHDOG] = "E_WATCHDOG",
 };
 
 int play_find_outcome(const char *name)

@@ -64,6 +64,7 @@ static enum play_outcome outcome_of(struct play_run *r, const char *what, int re
 		{ VPMU_ERR_UNSUPPORTED, PLAY_E_UNSUPPORTED },
 		{ VPMU_ERR_LIMIT, PLAY_E_LIMIT },
 		{ VPMU_ERR_BUSY, PLAY_E_BUSY },
+		{ VPMU_ERR_WATCHDOG, PLAY_E_WATCHDOG },
 	};
 
 	for (size_t i = 0; i < PLAY_COUNT(rows); i++) {
