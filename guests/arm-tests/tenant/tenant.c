@@ -15,6 +15,7 @@
 	T(tenant_counts, "V3", 0) \
 	T(tenant_counts_cycles, "V3", 0) \
 	T(tenant_increments, "V3", 0) \
+	T(tenant_shows, "V12", 0) \
 	T(tenant_interrupts, "D13.3.1", 0) \
 	T(tenant_paints, "M88", 0) \
 	T(tenant_finds_reset, "M88", PMU_AS_FOUND) \
@@ -111,6 +112,14 @@ void tenant_increments(struct pmu_result *r)
 		CHECK_EQ(r, "overflow status", pmu_read(PMOVSSET_EL0), i > 5 ? 2 : 0);
 	}
 	put_figure("increments", pmu_read(PMEVCNTR0_EL0));
+}
+
+/* What PMU it is. */
+void tenant_shows(struct pmu_result *r)
+{
+	(void)r;
+	put_figure("counters", counter_count());
+	put_figure("version", pmu_version());
 }
 
 /* ---- Interrupts ---- */
