@@ -147,6 +147,14 @@ static uint64_t value_mask(const struct vpmu_cpu *cpu)
 	return VPMU_BIT(cpu->hw->caps.host_width) - 1;
 }
 
+/* What was counted beyond a sample, before anybody came to look, is of the next period. */
+static uint64_t left_after(const struct vpmu_host_event *e, uint64_t n)
+{
+	if (n < e->left)
+		return e->left - n;
+	return e->config.period - (n - e->left) % e->config.period;
+}
+
 /* Its count so far. */
 static void harvest(struct vpmu_host_event *e)
 {
@@ -156,7 +164,8 @@ static void harvest(struct vpmu_host_event *e)
 
 	e->base = value;
 	e->total += n;
-	e->left = n < e->left ? e->left - n : 0;
+	if (e->config.period)
+		e->left = left_after(e, n);
 }
 
 static uint64_t round_up(uint64_t n, uint64_t granule)
@@ -169,8 +178,6 @@ static void arm(struct vpmu_host_event *e)
 {
 	struct vpmu_cpu *cpu = e->cpu;
 
-	if (e->config.period && !e->left)
-		e->left = e->config.period;
 	e->base = 0 - round_up(e->left, cpu->hw->caps.host_granule);
 	cpu->hw->ops->write(cpu->hw, e->counter, e->base);
 }
@@ -442,7 +449,8 @@ int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machi
 		error = claim(machine, claim_of(config));
 	if (error)
 		return error;
-	*e = (struct vpmu_host_event){ .config = *config, .machine = machine, .cpu = cpu, .since = now(cpu) };
+	*e = (struct vpmu_host_event){ .config = *config, .machine = machine, .cpu = cpu,
+					.since = now(cpu), .left = config->period };
 	if (!cpu->events)
 		evict(cpu);
 	append(e);

@@ -46,7 +46,8 @@ struct vpmu_host_event_config {
 	bool exclude_host;
 	bool pinned;                 /* before events that are not, and never rotated out */
 	bool watchdog;               /* says so in the error of what it is in the way of */
-	uint64_t period;             /* events between two samples; 0: counting only. At most 2^31 */
+	/* Events between two samples; 0: counting only. At most 2^31. One taken late does not move the next. */
+	uint64_t period;
 };
 
 /* One event. Caller-allocated; does not move while it lives. */

@@ -284,6 +284,42 @@ static void time_without_the_guest(void **state)
 	at_the_end(&b);
 }
 
+/* What is counted until a sample is taken is of the next period: as many samples as periods. */
+static void late_samples(void **state)
+{
+	struct vpmu_host_event_config everywhere = host_config();
+	struct vpmu_host_event e;
+	uint64_t samples = 0, n = 0;
+	struct bed b;
+
+	(void)state;
+	everywhere.period = 1000;
+	power_on(&b, MODEL_P5_FGT);
+	make_guest(&b, VPMU_MODE_PARTITIONED, VPMU_SWITCH_LAZY, 2);
+	assert_int_equal(create(&b, &e, &everywhere), 0);
+	/* Looked at every 137 events, read in between: up to 137 late. */
+	for (; n < 137 * 5000; n += 137) {
+		guest_runs(&b, 137);
+		if (n % 3 == 0)
+			assert_int_equal(reading(&e), n + 137);
+		if (vpmu_cpu_pmi(&b.cpu) == VPMU_PMI_HOST)
+			samples += vpmu_cpu_sample(&b.cpu) == &e;
+	}
+	assert_int_equal(reading(&e), n);
+	assert_int_equal(samples, n / 1000);
+	/* Of several periods that went by unseen, one sample; the next one is due as if none had been missed. */
+	guest_runs(&b, 3000);
+	assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_HOST);
+	assert_ptr_equal(vpmu_cpu_sample(&b.cpu), &e);
+	guest_runs(&b, 1000 - n % 1000 - 1);
+	assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_LATE);
+	guest_runs(&b, 1);
+	assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_HOST);
+	assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+	assert_int_equal(vpmu_host_event_destroy(&e), 0);
+	at_the_end(&b);
+}
+
 /* It fires in time while a guest spins with interrupts masked, its own overflow pending for good. */
 static void watchdog(void **state)
 {
@@ -365,6 +401,7 @@ int main(void)
 		cmocka_unit_test(time_without_the_guest),
 		cmocka_unit_test(watchdog),
 		cmocka_unit_test(watchdog_or_all_counters),
+		cmocka_unit_test(late_samples),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
