@@ -213,11 +213,14 @@ void context_reset(struct context *x, uint64_t entry)
 	x->os_lock = 1;
 }
 
+/* Of the loaded vCPU, whose ELR_EL2 and SPSR_EL2 may be in memory (guest_elr()). */
 void context_save(struct context *x)
 {
 #define SAVE(name) x->name = read_sysreg(name);
 	CONTEXT_REGISTERS(SAVE)
 #undef SAVE
+	x->elr_el2 = guest_elr(this_cpu());
+	x->spsr_el2 = guest_spsr(this_cpu());
 	x->serror = read_sysreg(hcr_el2) & HCR_VSE;
 	save_timers(x);
 	save_optional(x);
@@ -234,6 +237,7 @@ void context_load(const struct context *x)
 #define LOAD(name) write_sysreg(name, x->name);
 	CONTEXT_REGISTERS(LOAD)
 #undef LOAD
+	guest_resume_at(this_cpu(), x->elr_el2, x->spsr_el2);
 	load_timers(x);
 	load_optional(x);
 	load_debug(x);

@@ -240,7 +240,7 @@ static void inject(struct cpu *c, uint32_t intid, uint64_t lr)
 static void forward_pmi(struct cpu *c)
 {
 	end_interrupt(PPI_PMU);
-	c->exits[EXIT_PMI]++;
+	count_exit(c, EXIT_PMI);
 	if (!pmu_irq(c)) {
 		write_sysreg(icc_dir_el1, PPI_PMU);
 		return;
@@ -302,7 +302,7 @@ static __attribute__((noinline)) void own_interrupt(struct cpu *c, uint32_t inti
 	}
 	end_and_deactivate(intid);
 	if (intid == PPI_MAINTENANCE) {
-		c->exits[EXIT_MAINTENANCE]++;
+		count_exit(c, EXIT_MAINTENANCE);
 		if (c->pmu.backing)
 			line_ended(c);
 		overflow_flush(c);
@@ -462,7 +462,7 @@ void gic_stop_others(struct cpu *c)
 		dsb(ish);
 		gic_write(other->gicr + GICR_SGI_FRAME, GIC_ISPENDR, 1);
 		while (!atomic_load(&other->stopped) && read_sysreg(cntpct_el0) < deadline)
-			;
+			__asm__ volatile("yield");
 	}
 }
 
@@ -524,6 +524,9 @@ static void distributor_init(uintptr_t gicd)
 		gic_write(gicd, GIC_IGROUPR + 4 * word, ~0u);
 	}
 	gic_wait_distributor();
+	/* Of one guest it is the guest that writes them; of several, nobody. */
+	for (uint32_t intid = 32; options.profile && intid < 32 * words && intid < INTID_SPECIAL; intid += 4)
+		gic_write(gicd, GIC_IPRIORITYR + intid, 0x80808080);
 	for (uint32_t intid = 32; intid < 32 * words && intid < INTID_SPECIAL; intid++)
 		gic_write64(gicd, GICD_IROUTER + 8 * intid, cpu_affinity(read_sysreg(mpidr_el1)));
 }
@@ -559,6 +562,8 @@ static void redistributor_init(struct cpu *c)
 	gic_write(sgi, GIC_IGROUPR, ~0u);
 	for (uint32_t i = 0; i < 32; i += 4)
 		gic_write(sgi, GIC_IPRIORITYR + i, 0x80808080);
+	if (options.profile)
+		((volatile uint8_t *)(sgi + GIC_IPRIORITYR))[PPI_PMU] = PRIORITY_PMU;
 	gic_write(sgi, GIC_ISENABLER, 1u << PPI_MAINTENANCE | 1u << PPI_PMU);
 	gic_wait_redistributor(c->gicr);
 }

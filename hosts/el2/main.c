@@ -13,7 +13,7 @@ _Static_assert(offsetof(struct cpu, stack_top) == CPU_STACK_TOP, "vectors.S");
 _Static_assert(offsetof(struct cpu, emergency_top) == CPU_EMERGENCY_TOP, "vectors.S");
 _Static_assert(sizeof(struct regs) == REGS_SIZE && offsetof(struct regs, sp) == REGS_SP, "vectors.S");
 
-extern char stacks[], vectors[];
+extern char stacks[], vectors[], profile_vectors[];
 
 /* head.S calls these. */
 _Noreturn void monitor_main(const void *fdt);
@@ -122,7 +122,11 @@ static void guest_registers_init(void)
 
 void cpu_init(struct cpu *c)
 {
-	write_sysreg(vbar_el2, (uintptr_t)(vm_count ? tenant_vectors : vectors));
+	const char *table = vm_count ? tenant_vectors : vectors;
+
+	if (options.profile)
+		table = vm_count ? tenant_profile_vectors : profile_vectors;
+	write_sysreg(vbar_el2, (uintptr_t)table);
 	write_sysreg(tpidr_el2, (uintptr_t)c);
 	isb();
 	trap_control_init();
@@ -210,6 +214,7 @@ void monitor_main(const void *fdt)
 	machine_find_console(fdt);
 	read_options(fdt);
 	machine_parse(fdt);
+	profile_hide_key();
 	if (options.vm_count)
 		start_tenants();
 	g = guest_prepare();
@@ -218,6 +223,7 @@ void monitor_main(const void *fdt)
 	vgic_init();
 	gic_init();
 	pmu_init();
+	profile_init();
 	c = boot_cpu();
 	c->entry = g.entry;
 	c->context = g.fdt;

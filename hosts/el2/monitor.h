@@ -155,8 +155,18 @@ struct vm_options {
 	struct vpmu_event_range policy[POLICY_RANGES];
 };
 
+/* The host's own profiling (profile.c); bits: which sides. */
+enum profile_sides { PROFILE_HOST = 1, PROFILE_GUESTS = 2 };
+
+#define PROFILE_KEY_MAX 32u
+
 struct options {
 	bool stats;
+	uint32_t profile;            /* enum profile_sides; 0: none */
+	uint64_t profile_period;     /* 0: counts alone */
+	bool profile_instructions;   /* what the period is of; else cycles */
+	char profile_key[PROFILE_KEY_MAX + 1];
+	const char *profile_key_at;  /* in the device tree */
 	unsigned int vm_count;       /* "vm" words */
 	struct vm_options vm[VM_MAX];
 };
@@ -282,6 +292,11 @@ struct cpu {
 
 	struct pmu pmu;
 	uint64_t exits[EXIT_CAUSE_COUNT];
+	uint32_t cause;              /* of them, the last one's */
+
+	struct profile *profile;     /* NULL: the host does not profile */
+	bool interruptible;          /* so that ELR_EL2 and SPSR_EL2 are not the guest's, but these: */
+	uint64_t guest_elr, guest_spsr;
 
 	/* Several guests (tenant.h); else NULL, false, 0. */
 	struct vcpu *vcpu;           /* loaded */
@@ -296,6 +311,34 @@ extern struct cpu cpus[CPU_MAX];
 static inline struct cpu *this_cpu(void)
 {
 	return (struct cpu *)read_sysreg(tpidr_el2);
+}
+
+static inline void count_exit(struct cpu *c, enum exit_cause cause)
+{
+	c->exits[cause]++;
+	c->cause = cause;
+}
+
+/* Where the guest goes on, and its PSTATE. */
+static inline uint64_t guest_elr(const struct cpu *c)
+{
+	return unlikely(c->interruptible) ? c->guest_elr : read_sysreg(elr_el2);
+}
+
+static inline uint64_t guest_spsr(const struct cpu *c)
+{
+	return unlikely(c->interruptible) ? c->guest_spsr : read_sysreg(spsr_el2);
+}
+
+static inline void guest_resume_at(struct cpu *c, uint64_t elr, uint64_t spsr)
+{
+	if (unlikely(c->interruptible)) {
+		c->guest_elr = elr;
+		c->guest_spsr = spsr;
+		return;
+	}
+	write_sysreg(elr_el2, elr);
+	write_sysreg(spsr_el2, spsr);
 }
 
 /* vectors.S: never return. */
@@ -458,8 +501,36 @@ bool tenant_mmio(struct cpu *c, struct mmio *m);
 void tenant_send_sgi(struct cpu *c, uint64_t value, bool group1);
 void tenant_wfi(struct cpu *c);
 
+/* ---- The host's own profiling (profile.c) ---- */
+
+/* Physical priorities: of PPI 23 while EL2 is profiled, and the most urgent of all others. */
+#define PRIORITY_PMU 0x00u
+#define PRIORITY_OTHERS 0x20u
+
+/* The key is not for guests. */
+void profile_hide_key(void);
+/* After the guests' PMUs were made; complains and powers off if they are in each other's way. */
+void profile_init(void);
+/* This CPU's PMU was initialised / will be used no more: between, events of the host count. */
+void profile_cpu_init(struct cpu *c);
+void profile_cpu_off(struct cpu *c);
+/* The loaded vCPU is about to be put, and was. */
+void profile_put(struct cpu *c);
+void profile_was_put(struct cpu *c);
+/* PPI 23 was for the host: its samples are taken. */
+void profile_samples(struct cpu *c);
+/* EL2 looks for work from now on; is about to wait for an interrupt; has waited. */
+void profile_turn(struct cpu *c);
+void profile_wait(struct cpu *c);
+void profile_waited(struct cpu *c);
+/* vectors.S: PPI 23, or so it should be, interrupted EL2. */
+void profile_nmi(uint64_t pc, uint64_t fp, uint64_t lr);
+/* At the very end, when all CPUs have stopped. */
+void profile_print(void);
+
 /* ---- Statistics (stats.c) ---- */
 
+const char *stats_exit_name(unsigned int cause);
 void stats_print_exits(unsigned int cpu);
 
 void stats_print(void);

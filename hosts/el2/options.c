@@ -14,6 +14,12 @@
  *	                     its PMU's version, not above the machine's
  *	pmu-type=NAME:cpus=LIST[:counters=N][:events=LIST]
  *	                     these CPUs have a PMU of their own kind (hetero.c)
+ *	profile=hypervisor|guests|all
+ *	                     the host profiles itself, the guests, or both, and says so at the end
+ *	profile-period=N     a sample every so many events; 0: none (default: 1000002)
+ *	profile-event=cycles|instructions
+ *	                     ... of these (default: cycles)
+ *	profile-key=WORD     stands in each line of the profile, and no guest gets to know it
  *	vm                   another guest: what follows is about it alone
  *	  kernel=ADDRESS     its kernel module, where the loader put it; it must have one
  *	  initrd=ADDRESS     its initial ramdisk
@@ -30,7 +36,11 @@
 #include "tenant.h"
 #include "string.h"
 
-struct options options = { .vm = { { .cpus = 1 } } };
+#define PERIOD_DEFAULT 1000002u      /* even: see docs/qemu.md */
+/* Much more than taking a sample costs: or nothing else would be done. */
+#define PERIOD_MIN 10000u
+
+struct options options = { .vm = { { .cpus = 1 } }, .profile_period = PERIOD_DEFAULT };
 
 static bool starts_with(const char *s, size_t length, const char *prefix)
 {
@@ -249,6 +259,65 @@ static const struct {
 static const struct vm_options defaults = { .cpus = 1, .on = (1u << CPU_MAX) - 1, .awaited = true };
 static bool is_set;                  /* something about the one guest */
 
+/* ---- The host's profile ---- */
+
+static const char *set_profile(const char *s, const char *end)
+{
+	static const struct { const char *word; uint32_t sides; } words[] = {
+		{ "hypervisor", PROFILE_HOST },
+		{ "guests", PROFILE_GUESTS },
+		{ "all", PROFILE_HOST | PROFILE_GUESTS },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (is(s, end, words[i].word)) {
+			options.profile = words[i].sides;
+			return NULL;
+		}
+	}
+	return "it is hypervisor, guests or all";
+}
+
+static const char *set_profile_period(const char *s, const char *end)
+{
+	uint64_t *period = &options.profile_period;
+
+	if (!parse_number(&s, end, UINT64_C(1) << 31, period) || s != end)
+		return "not a number, or out of range";
+	return *period && *period < PERIOD_MIN ? "it is 0, or at least 10000" : NULL;
+}
+
+static const char *set_profile_event(const char *s, const char *end)
+{
+	options.profile_instructions = is(s, end, "instructions");
+	if (options.profile_instructions || is(s, end, "cycles"))
+		return NULL;
+	return "the event is cycles or instructions";
+}
+
+static const char *set_profile_key(const char *s, const char *end)
+{
+	size_t length = (size_t)(end - s);
+
+	if (!length || length > PROFILE_KEY_MAX)
+		return "too short, or too long";
+	memcpy(options.profile_key, s, length);
+	options.profile_key[length] = '\0';
+	options.profile_key_at = s;
+	return NULL;
+}
+
+/* "name=VALUE" about the whole machine. */
+static const struct {
+	const char *prefix;
+	const char *(*set)(const char *s, const char *end);
+} machine_values[] = {
+	{ "profile=", set_profile },
+	{ "profile-period=", set_profile_period },
+	{ "profile-event=", set_profile_event },
+	{ "profile-key=", set_profile_key },
+};
+
 static const char *add_vm(void)
 {
 	if (options.vm_count == VM_MAX)
@@ -270,6 +339,12 @@ static const char *parse_word(const char *s, size_t length)
 			return "only after \"vm\"";
 		is_set = true;
 		return values[i].set(vm, s + strlen(values[i].prefix), s + length);
+	}
+	for (size_t i = 0; i < sizeof(machine_values) / sizeof(machine_values[0]); i++) {
+		size_t n = strlen(machine_values[i].prefix);
+
+		if (starts_with(s, length, machine_values[i].prefix))
+			return machine_values[i].set(s + n, s + length);
 	}
 	if (is(s, s + length, "vm"))
 		return add_vm();

@@ -14,6 +14,7 @@ static struct vpmu_arm_model model;
 static struct vpmu_policy policy;
 static struct vpmu_vcpu vcpus[CPU_MAX];
 static struct pmu_backing backings[CPU_MAX];
+static uint64_t partitions;          /* counters that guests have for good */
 static bool machine_counts[SKIPPED_KINDS];  /* what the hardware has counted when it traps */
 
 void pmu_failed(int error)
@@ -109,6 +110,24 @@ void pmu_vm_init(struct vpmu_vm *out, struct vpmu_machine *on, struct vpmu_arm_m
 	error = vpmu_arm_vm_init(out, on, shape, &config);
 	if (error)
 		refuse_vm((unsigned int)(o - options.vm), error);
+	if (o->mode == PMU_PARTITIONED)
+		partitions |= BIT(shape->counters) - 1;
+}
+
+void pmu_set_present(struct pmu *pmu, bool present)
+{
+	pmu->present = present;
+	pmu->plain = present && !options.profile;
+}
+
+struct vpmu_machine *pmu_the_machine(void)
+{
+	return pmu_machine.caps.counters ? &pmu_machine : NULL;
+}
+
+uint64_t pmu_host_counters(void)
+{
+	return pmu_machine.caps.counters & ~(partitions | BIT(VPMU_ARM_CYCLE));
 }
 
 #define ARM_EVENT_BITS 0xFFFFu
@@ -152,7 +171,7 @@ void pmu_init(void)
 		cpus[i].pmu.backing = options.vm[0].mode == PMU_EMULATED ? &backings[i] : NULL;
 		pmu_vcpu_init(&vcpus[i], &vm, cpus[i].pmu.backing);
 		cpus[i].pmu.vcpu = &vcpus[i];
-		cpus[i].pmu.present = true;
+		pmu_set_present(&cpus[i].pmu, true);
 	}
 }
 
@@ -167,24 +186,31 @@ void pmu_cpu_init(struct cpu *c)
 {
 	struct pmu *pmu = &c->pmu;
 
-	if (!pmu->present) {
+	if (!pmu->present && !options.profile) {
 		write_sysreg(mdcr_el2, MDCR_BASE | MDCR_NO_PMU);
 		return;
 	}
 	pmu_hw_init(c);
+	profile_cpu_init(c);
+	if (!pmu->present) {
+		write_sysreg(mdcr_el2, read_sysreg(mdcr_el2) | MDCR_NO_PMU);
+		return;
+	}
 	must(vpmu_vcpu_reset(pmu->vcpu));
 	pmu_load(pmu);
 }
 
 void pmu_cpu_off(struct cpu *c)
 {
+	profile_put(c);
 	if (c->pmu.present)
 		pmu_put(&c->pmu);
+	profile_cpu_off(c);
 }
 
-static bool guest_at_el0(void)
+static bool guest_at_el0(const struct cpu *c)
 {
-	return (read_sysreg(spsr_el2) & (PSR_A32 | PSR_MODE_MASK)) == PSR_MODE_EL0T;
+	return (guest_spsr(c) & (PSR_A32 | PSR_MODE_MASK)) == PSR_MODE_EL0T;
 }
 
 static enum pmu_outcome outcome(int answer)
@@ -206,7 +232,7 @@ enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 	unsigned int rt = (unsigned int)FIELD(esr, 5, 5);
 	struct vpmu_arm_access access = {
 		.reg = (uint32_t)esr & VPMU_ARM_SYSREG_MASK,
-		.el = guest_at_el0() ? 0 : 1,
+		.el = guest_at_el0(c) ? 0 : 1,
 		.write = !(esr & BIT(0)),
 		.count = !machine_counts[SKIPPED_SYSREG],
 		.value = regs_get(r, rt),
@@ -218,7 +244,7 @@ enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 	c->pmu.line_stale = c->pmu.backing;
 	result = outcome(vpmu_arm_access(c->pmu.vcpu, &access));
 	if (result != PMU_NOT_MINE)
-		c->exits[EXIT_PMU]++;
+		count_exit(c, EXIT_PMU);
 	if (result == PMU_HANDLED && !access.write)
 		regs_set(r, rt, access.value);
 	return result;
@@ -226,11 +252,12 @@ enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr)
 
 bool pmu_irq(struct cpu *c)
 {
-	enum vpmu_pmi whose = c->pmu.present ? vpmu_cpu_pmi(&c->pmu.cpu) : VPMU_PMI_LATE;
+	enum vpmu_pmi whose = VPMU_PMI_LATE;
 
+	if (c->pmu.present || c->profile)
+		whose = vpmu_cpu_pmi(&c->pmu.cpu);
 	if (whose == VPMU_PMI_HOST || whose == VPMU_PMI_BOTH)
-		while (pmu_sample(c))
-			;
+		profile_samples(c);
 	if (whose == VPMU_PMI_LATE)
 		c->pmu.late++;
 	return whose == VPMU_PMI_GUEST || whose == VPMU_PMI_BOTH;
@@ -264,7 +291,7 @@ void pmu_skipped(struct cpu *c, enum skipped kind)
 	if (!c->pmu.present || machine_counts[kind])
 		return;
 	c->pmu.line_stale = c->pmu.backing;
-	must(vpmu_count(c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(), 1));
+	must(vpmu_count(c->pmu.vcpu, VPMU_EVENT_INSTRUCTIONS, guest_at_el0(c), 1));
 }
 
 uint64_t pmu_dfr0(struct cpu *c, uint64_t host)

@@ -26,6 +26,7 @@ struct pmu_backing {
 /* One CPU: its PMU, and the PMU of the vCPU that is on it. */
 struct pmu {
 	bool present;                /* that vCPU has one */
+	bool plain;                  /* and the host does not profile */
 	struct vpmu_vcpu *vcpu;
 	struct pmu_backing *backing; /* NULL: it is not emulated */
 	bool line_stale;             /* emulated: its interrupt line may have changed */
@@ -45,13 +46,19 @@ _Noreturn void pmu_failed(int error);
 /* One guest, its PMU emulated: tells it the level of its interrupt line. */
 void pmu_line(struct pmu *pmu);
 
+/* The same where the host profiles, or there is no PMU (profile.c). */
+void profile_exit(struct pmu *pmu);
+void profile_enter(struct pmu *pmu);
+
 /* Each exit, each entry: on the shortest path, hence inline. */
 static inline void pmu_exit(struct pmu *pmu)
 {
 	int error;
 
-	if (__builtin_expect(!pmu->present, 0))
+	if (__builtin_expect(!pmu->plain, 0)) {
+		profile_exit(pmu);
 		return;
+	}
 	error = vpmu_vcpu_exit(pmu->vcpu, 0);
 	if (__builtin_expect(error < 0, 0))
 		pmu_failed(error);
@@ -61,8 +68,10 @@ static inline void pmu_enter(struct pmu *pmu)
 {
 	int error;
 
-	if (__builtin_expect(!pmu->present, 0))
+	if (__builtin_expect(!pmu->plain, 0)) {
+		profile_enter(pmu);
 		return;
+	}
 	if (__builtin_expect(pmu->line_stale, 0))
 		pmu_line(pmu);
 	/* Nothing comes up while interrupts are masked, as they are: going on at once is enough. */
@@ -75,7 +84,7 @@ static inline void pmu_enter(struct pmu *pmu)
 
 /* One trapped MRS or MSR. */
 enum pmu_outcome pmu_trap(struct cpu *c, struct regs *r, uint64_t esr);
-/* PPI 23 was taken. returns: whether it is the guest's. */
+/* PPI 23 was taken. returns: whether it is for the guest, who may not be the only one. */
 bool pmu_irq(struct cpu *c);
 /* After that, or NULL: a host event that sampled, and is no emulated guest's. */
 struct vpmu_host_event *pmu_sample(struct cpu *c);
@@ -108,5 +117,11 @@ void pmu_load(struct pmu *pmu);
 void pmu_put(struct pmu *pmu);
 /* This CPU's own. */
 void pmu_hw_init(struct cpu *c);
+/* What is loaded now has a PMU, or not. */
+void pmu_set_present(struct pmu *pmu, bool present);
+/* The machine, for events of the host; NULL: no PMU. */
+struct vpmu_machine *pmu_the_machine(void);
+/* The event counters that no partitioned guest has. */
+uint64_t pmu_host_counters(void);
 
 #endif

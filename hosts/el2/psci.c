@@ -55,6 +55,7 @@ static _Noreturn void guest_end(struct cpu *c, uint32_t function)
 	pmu_cpu_off(c);
 	if (options.stats)
 		stats_print();
+	profile_print();
 	power_call(function);
 }
 
@@ -130,8 +131,11 @@ static int64_t affinity_info(struct cpu *c, uint64_t target, uint64_t level)
 static int64_t cpu_suspend(struct cpu *c)
 {
 	/* While we hold the counters stopped, a PMU interrupt that is due shows no line. */
-	if (!gic_has_virtual_pending(c) && !pmu_interrupt(c))
+	if (!gic_has_virtual_pending(c) && !pmu_interrupt(c)) {
+		profile_wait(c);
 		wfi();
+		profile_waited(c);
+	}
 	return PSCI_SUCCESS;
 }
 
@@ -216,6 +220,6 @@ static int64_t call(struct cpu *c, uint32_t function, const uint64_t *a)
 
 void psci_call(struct cpu *c, struct regs *r)
 {
-	c->exits[EXIT_PSCI]++;
+	count_exit(c, EXIT_PSCI);
 	r->x[0] = (uint64_t)call(c, (uint32_t)r->x[0], &r->x[1]);
 }

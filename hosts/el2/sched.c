@@ -188,6 +188,7 @@ static void leave_turn(struct cpu *c)
 {
 	struct vcpu *v = c->vcpu;
 
+	profile_turn(c);
 	put(c, v);
 	spin_lock(&lock);
 	v->on = NULL;
@@ -202,6 +203,7 @@ static void leave_turn(struct cpu *c)
 
 static _Noreturn void stop_here(struct cpu *c)
 {
+	profile_cpu_off(c);
 	atomic_store(&c->stopped, true);
 	for (;;)
 		wfi();
@@ -211,18 +213,20 @@ static _Noreturn void end_machine(struct cpu *c)
 {
 	uint64_t deadline = now() + read_sysreg(cntfrq_el0);
 
+	profile_cpu_off(c);
 	atomic_store(&stopping, true);
 	for (unsigned int i = 0; i < machine.cpu_count; i++) {
 		if (&cpus[i] == c || atomic_load(&cpus[i].power) != CPU_ON)
 			continue;
 		kick(&cpus[i]);
 		while (!atomic_load(&cpus[i].stopped) && now() < deadline)
-			;
+			__asm__ volatile("yield");
 	}
 	for (unsigned int i = 0; i < vm_count; i++)
 		vuart_end(&vms[i]);
 	if (options.stats)
 		tenant_stats();
+	profile_print();
 	machine_off();
 }
 
@@ -296,8 +300,10 @@ static struct vcpu *find_work(struct cpu *c)
 		if (choice.next)
 			return choice.next;
 		timer_at(choice.deadline);
+		profile_wait(c);
 		wfi();
 		idle_interrupt(c);
+		profile_waited(c);
 	}
 }
 

@@ -22,6 +22,11 @@ static const char *const exit_names[EXIT_CAUSE_COUNT] = {
 	[EXIT_UART] = "uart",
 };
 
+const char *stats_exit_name(unsigned int cause)
+{
+	return exit_names[cause];
+}
+
 void stats_print_exits(unsigned int cpu)
 {
 	for (unsigned int cause = 0; cause < EXIT_CAUSE_COUNT; cause++)

@@ -21,7 +21,7 @@
 
 /* Registers that every CPU has: saved and restored as they are. */
 #define CONTEXT_REGISTERS(X) \
-	X(elr_el2) X(spsr_el2) X(sp_el0) X(sp_el1) X(elr_el1) X(spsr_el1) \
+	X(sp_el0) X(sp_el1) X(elr_el1) X(spsr_el1) \
 	X(sctlr_el1) X(cpacr_el1) X(ttbr0_el1) X(ttbr1_el1) X(tcr_el1) X(mair_el1) X(amair_el1) \
 	X(esr_el1) X(far_el1) X(afsr0_el1) X(afsr1_el1) X(par_el1) X(vbar_el1) X(contextidr_el1) \
 	X(tpidr_el0) X(tpidrro_el0) X(tpidr_el1) X(csselr_el1) X(mdscr_el1) X(mdccint_el1) \
@@ -33,6 +33,7 @@ struct context {
 #define MEMBER(name) uint64_t name;
 	CONTEXT_REGISTERS(MEMBER)
 #undef MEMBER
+	uint64_t elr_el2, spsr_el2;
 	uint64_t cntv_ctl, cntv_cval;
 	uint64_t cntp_ctl, cntp_cval;
 	uint64_t keys[10];           /* pointer authentication */
@@ -57,7 +58,7 @@ void fp_save(struct fp *fp);
 void fp_load(const struct fp *fp);
 /* vectors.S */
 _Noreturn void vcpu_resume(const struct regs *regs, uint64_t stack_top);
-extern const char tenant_vectors[];
+extern const char tenant_vectors[], tenant_profile_vectors[];
 
 /* ---- Virtual interrupts (tgic.c) ---- */
 

@@ -3,8 +3,8 @@
  * tenant_pmu.c - libvpmu's calls where guests take turns: a guest's PMU is loaded when its turn
  * begins and put when it ends. In between pmu.h's calls do what they do for one guest.
  *
- * Nobody but guests uses the PMU here, so that nothing is reclaimed between turns: what the next
- * one loads, libvpmu knows to be scrubbed. The interrupt of a guest that is not loaded waits in its
+ * The host uses the PMU by libvpmu's events alone (profile.c), so that nothing is reclaimed between turns:
+ * what the next one loads, libvpmu knows to be scrubbed. The interrupt of a guest that is not loaded waits in its
  * state: the line rises again when it is loaded and entered.
  */
 #include "tenant.h"
@@ -48,6 +48,7 @@ void tenant_pmu_init(void)
 		hetero_init(all);
 	for (unsigned int i = 0; machine_has_pmu && i < vm_count; i++)
 		init_vm(&vms[i]);
+	profile_init();
 }
 
 void tenant_pmu_cpu_init(struct cpu *c)
@@ -56,6 +57,7 @@ void tenant_pmu_cpu_init(struct cpu *c)
 		return;
 	pmu_hw_init(c);
 	hetero_cpu_init(c);
+	profile_cpu_init(c);
 }
 
 void tenant_pmu_reset(struct vcpu *v)
@@ -70,7 +72,7 @@ void tenant_pmu_reset(struct vcpu *v)
  */
 void tenant_pmu_load(struct cpu *c, struct vcpu *v)
 {
-	c->pmu.present = v->has_pmu;
+	pmu_set_present(&c->pmu, v->has_pmu);
 	c->pmu.late = v->pmu_late;
 	c->pmu.vcpu = &v->pmu;
 	c->pmu.backing = is_emulated(v) ? &v->pmu_backing : NULL;
@@ -82,11 +84,13 @@ void tenant_pmu_load(struct cpu *c, struct vcpu *v)
 
 void tenant_pmu_put(struct cpu *c, struct vcpu *v)
 {
+	profile_put(c);
 	if (!v->has_pmu)
 		return;
 	pmu_put(&c->pmu);
 	v->pmu_late = c->pmu.late;
-	c->pmu.present = false;
+	pmu_set_present(&c->pmu, false);
+	profile_was_put(c);
 }
 
 /*

@@ -21,8 +21,8 @@ static void end_and_deactivate(uint32_t intid)
 /* It stays active in the hardware, so that it cannot storm, until the guest has ended it. */
 static void overflow_interrupt(struct cpu *c)
 {
-	c->exits[EXIT_PMI]++;
-	if (!c->vcpu || !pmu_irq(c)) {
+	count_exit(c, EXIT_PMI);
+	if (!pmu_irq(c)) {
 		end_and_deactivate(PPI_PMU);
 		return;
 	}
@@ -37,22 +37,22 @@ void tenant_interrupt(struct cpu *c, uint32_t intid)
 		overflow_interrupt(c);
 		return;
 	case PPI_HYP_TIMER:
-		c->exits[EXIT_TIMER]++;
+		count_exit(c, EXIT_TIMER);
 		end_and_deactivate(intid);
 		if (c->vcpu)
 			sched_slice_ended(c);
 		return;
 	case PPI_MAINTENANCE:
-		c->exits[EXIT_MAINTENANCE]++;
+		count_exit(c, EXIT_MAINTENANCE);
 		end_and_deactivate(intid);
 		return;
 	}
 	if (intid < 16) {            /* sched.c's */
-		c->exits[EXIT_KICK]++;
+		count_exit(c, EXIT_KICK);
 		end_and_deactivate(intid);
 		return;
 	}
-	c->exits[EXIT_IRQ]++;
+	count_exit(c, EXIT_IRQ);
 	end(intid);
 	tgic_hardware(c, intid);
 }
@@ -102,9 +102,8 @@ void tenant_serror(struct regs *r)
 
 	pmu_exit(&c->pmu);
 	tgic_sync(c);
-	c->exits[EXIT_SERROR]++;
-	guest_complaint("system error (syndrome, state)", read_sysreg(esr_el2),
-			read_sysreg(spsr_el2));
+	count_exit(c, EXIT_SERROR);
+	guest_complaint("system error (syndrome, state)", read_sysreg(esr_el2), guest_spsr(c));
 	write_sysreg(hcr_el2, read_sysreg(hcr_el2) | HCR_VSE);
 	sched_leave(c, r);
 }
@@ -115,7 +114,7 @@ bool tenant_mmio(struct cpu *c, struct mmio *m)
 		return true;
 	if (!vuart_access(c->vcpu->vm, m))
 		return false;
-	c->exits[EXIT_UART]++;
+	count_exit(c, EXIT_UART);
 	return true;
 }
 
@@ -126,7 +125,7 @@ void tenant_send_sgi(struct cpu *c, uint64_t value, bool group1)
 
 void tenant_wfi(struct cpu *c)
 {
-	c->exits[EXIT_WFI]++;
+	count_exit(c, EXIT_WFI);
 	sched_wait(c);
 }
 

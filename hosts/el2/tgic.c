@@ -691,7 +691,7 @@ bool tgic_access(struct cpu *c, struct mmio *m)
 
 	if (!distributor && !range_contains(machine.gicr[0], m->address))
 		return false;
-	c->exits[distributor ? EXIT_GICD : EXIT_GICR]++;
+	count_exit(c, distributor ? EXIT_GICD : EXIT_GICR);
 	if (!m->write)
 		m->value = 0;  /* what is not known reads as zero */
 	if (m->address % m->size)

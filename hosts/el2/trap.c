@@ -25,7 +25,8 @@ void guest_complaint(const char *what, uint64_t a, uint64_t b)
 	if (n == COMPLAINTS_MAX)
 		console_printf("vpmu: guest: no more of these lines\n");
 	else
-		console_printf("vpmu: guest: %s: %lx %lx (pc %lx)\n", what, a, b, read_sysreg(elr_el2));
+		console_printf("vpmu: guest: %s: %lx %lx (pc %lx)\n", what, a, b,
+			       guest_elr(this_cpu()));
 }
 
 /* ---- Exceptions into the guest (DDI 0487 AArch64.TakeException) ---- */
@@ -57,27 +58,25 @@ static uint64_t handler_pstate(uint64_t spsr)
 	return pstate;
 }
 
-static void inject(uint64_t esr)
+static void inject(struct cpu *c, uint64_t esr)
 {
-	uint64_t spsr = read_sysreg(spsr_el2);
+	uint64_t spsr = guest_spsr(c);
 
 	write_sysreg(esr_el1, esr);
-	write_sysreg(elr_el1, read_sysreg(elr_el2));
+	write_sysreg(elr_el1, guest_elr(c));
 	write_sysreg(spsr_el1, spsr);
-	write_sysreg(elr_el2, read_sysreg(vbar_el1) + vector_offset(spsr));
-	write_sysreg(spsr_el2, handler_pstate(spsr));
+	guest_resume_at(c, read_sysreg(vbar_el1) + vector_offset(spsr), handler_pstate(spsr));
 }
 
 void inject_undef(struct cpu *c)
 {
-	c->exits[EXIT_UNDEF]++;
-	inject((uint64_t)EC_UNKNOWN << 26 | ESR_IL);
+	count_exit(c, EXIT_UNDEF);
+	inject(c, (uint64_t)EC_UNKNOWN << 26 | ESR_IL);
 }
 
 void inject_sysreg_trap(struct cpu *c, uint64_t esr)
 {
-	(void)c;
-	inject(esr);
+	inject(c, esr);
 }
 
 /*
@@ -87,25 +86,23 @@ void inject_sysreg_trap(struct cpu *c, uint64_t esr)
 void inject_abort(struct cpu *c, uint64_t esr)
 {
 	bool instruction = ESR_EC(esr) == EC_IABT_LOW;
-	bool from_el0 = (read_sysreg(spsr_el2) & (PSR_A32 | PSR_MODE_MASK)) == PSR_MODE_EL0T ||
-			(read_sysreg(spsr_el2) & PSR_A32);
+	uint64_t spsr = guest_spsr(c);
+	bool from_el0 = (spsr & (PSR_A32 | PSR_MODE_MASK)) == PSR_MODE_EL0T || (spsr & PSR_A32);
 	unsigned int ec = instruction ? EC_IABT_LOW : EC_DABT_LOW;
 
-	(void)c;
 	write_sysreg(far_el1, read_sysreg(far_el2));
-	inject((uint64_t)(from_el0 ? ec : ec + 1) << 26 | ESR_IL | FSC_SYNC_EXTERNAL);
+	inject(c, (uint64_t)(from_el0 ? ec : ec + 1) << 26 | ESR_IL | FSC_SYNC_EXTERNAL);
 }
 
-static void skip_counted(void)
+static void skip_counted(struct cpu *c)
 {
-	write_sysreg(elr_el2, read_sysreg(elr_el2) + 4);
-	write_sysreg(spsr_el2, read_sysreg(spsr_el2) & ~(PSR_SS | PSR_BTYPE));
+	guest_resume_at(c, guest_elr(c) + 4, guest_spsr(c) & ~(PSR_SS | PSR_BTYPE));
 }
 
 void skip_instruction(struct cpu *c, enum skipped kind)
 {
 	pmu_skipped(c, kind);
-	skip_counted();
+	skip_counted(c);
 }
 
 /* ---- System registers ---- */
@@ -121,7 +118,7 @@ struct access {
  */
 static void send_sgi(struct cpu *c, uint64_t value, bool group1)
 {
-	c->exits[EXIT_SGI]++;
+	count_exit(c, EXIT_SGI);
 	if (c->vcpu) {
 		tenant_send_sgi(c, value, group1);
 		return;
@@ -152,7 +149,7 @@ static bool emulate_id(struct cpu *c, struct regs *r, struct access a)
 {
 	if (a.write)
 		return false;
-	c->exits[EXIT_ID]++;
+	count_exit(c, EXIT_ID);
 	regs_set(r, a.rt, guest_id_register(c, (unsigned int)FIELD(a.reg, 1, 4),
 					    (unsigned int)FIELD(a.reg, 17, 3)));
 	return true;
@@ -190,7 +187,7 @@ static void trap_sysreg(struct cpu *c, struct regs *r, uint64_t esr)
 	}
 	switch (pmu_trap(c, r, esr)) {
 	case PMU_HANDLED:
-		skip_counted(); /* by libvpmu, if need be */
+		skip_counted(c); /* by libvpmu, if need be */
 		return;
 	case PMU_UNDEF:
 		inject_undef(c);
@@ -201,7 +198,7 @@ static void trap_sysreg(struct cpu *c, struct regs *r, uint64_t esr)
 	case PMU_NOT_MINE:
 		break;
 	}
-	c->exits[EXIT_SYSREG]++;
+	count_exit(c, EXIT_SYSREG);
 	guest_complaint("system register is not there (ISS, write)", esr & 0x1FFFFFF, a.write);
 	inject_undef(c);
 }
@@ -248,7 +245,7 @@ static void trap_data_abort(struct cpu *c, struct regs *r, uint64_t esr)
 		skip_instruction(c, SKIPPED_MEMORY);
 		return;
 	}
-	c->exits[EXIT_ABORT]++;
+	count_exit(c, EXIT_ABORT);
 	guest_complaint("access to an address that it does not have (address, syndrome)", fault_address(),
 			esr);
 	inject_abort(c, esr);
@@ -257,7 +254,7 @@ static void trap_data_abort(struct cpu *c, struct regs *r, uint64_t esr)
 static void trap_instruction_abort(struct cpu *c, struct regs *r, uint64_t esr)
 {
 	(void)r;
-	c->exits[EXIT_ABORT]++;
+	count_exit(c, EXIT_ABORT);
 	guest_complaint("fetch from an address that it does not have (address, syndrome)",
 			fault_address(), esr);
 	inject_abort(c, esr);
@@ -281,7 +278,7 @@ static void trap_smc(struct cpu *c, struct regs *r, uint64_t esr)
 static void trap_unknown(struct cpu *c, struct regs *r, uint64_t esr)
 {
 	(void)r;
-	guest_complaint("instruction is not there (syndrome, state)", esr, read_sysreg(spsr_el2));
+	guest_complaint("instruction is not there (syndrome, state)", esr, guest_spsr(c));
 	inject_undef(c);
 }
 
@@ -332,7 +329,7 @@ void trap_irq(void)
 	uint32_t intid = (uint32_t)read_sysreg(icc_iar1_el1);
 
 	pmu_exit(&c->pmu);
-	c->exits[EXIT_IRQ]++;
+	count_exit(c, EXIT_IRQ);
 	gic_forward(c, intid);
 	pmu_enter(&c->pmu);
 }
@@ -360,8 +357,8 @@ void trap_serror(struct regs *r)
 
 	(void)r;
 	pmu_exit(&c->pmu);
-	c->exits[EXIT_SERROR]++;
-	guest_complaint("system error (syndrome, state)", read_sysreg(esr_el2), read_sysreg(spsr_el2));
+	count_exit(c, EXIT_SERROR);
+	guest_complaint("system error (syndrome, state)", read_sysreg(esr_el2), guest_spsr(c));
 	write_sysreg(hcr_el2, read_sysreg(hcr_el2) | HCR_VSE);
 	pmu_enter(&c->pmu);
 }

@@ -103,6 +103,28 @@
 	b	crash_common
 .endm
 
+/* The same where EL2 is profiled: the guest's x29 is no frame of ours. */
+.macro guest_framed handler
+	vector
+	save_all
+	mov	x0, sp
+	mov	x29, xzr
+	bl	\handler
+	b	restore_all
+.endm
+
+/* PPI 23, in the middle of the monitor: whoever is interrupted knows that ELR_EL2 and SPSR_EL2 go. */
+.macro monitor_irq
+	vector
+	save_caller
+	mrs	x0, elr_el2
+	mov	x1, x29
+	mov	x2, x30
+	bl	profile_nmi
+	restore_caller
+	leave
+.endm
+
 	.section .vectors, "ax"
 	.balign	2048
 	.globl	vectors
@@ -146,6 +168,35 @@ tenant_vectors:
 	guest_sync tenant_fiq
 	guest_sync tenant_serror
 	.balign	128
+
+/* The host profiles: with one guest, with several. */
+.macro framed_table sync, irq, fiq, serror
+	crash	0
+	crash	1
+	crash	2
+	crash	3
+	crash	4
+	monitor_irq
+	crash	6
+	crash	7
+	.rept	2
+	guest_framed \sync
+	guest_framed \irq
+	guest_framed \fiq
+	guest_framed \serror
+	.endr
+	.balign	128
+.endm
+
+	.balign	2048
+	.globl	profile_vectors
+profile_vectors:
+	framed_table trap_sync, trap_irq, trap_fiq, trap_serror
+
+	.balign	2048
+	.globl	tenant_profile_vectors
+tenant_profile_vectors:
+	framed_table tenant_sync, tenant_irq, tenant_fiq, tenant_serror
 
 	.text
 restore_all:

@@ -232,6 +232,9 @@ static void write_priority(struct bank *b, uint32_t intid, uint8_t value)
 
 		*p = value;
 		d->priority = *p;
+		/* But nothing is as urgent as what interrupts EL2. */
+		if (options.profile && value < PRIORITY_OTHERS)
+			*p = PRIORITY_OTHERS;
 	} else {
 		d->priority = value & 0xF8;
 	}
@@ -427,7 +430,7 @@ bool vgic_access(struct cpu *c, struct mmio *m)
 		redistributor |= range_contains(machine.gicr[i], m->address);
 	if (!distributor && !redistributor)
 		return false;
-	c->exits[distributor ? EXIT_GICD : EXIT_GICR]++;
+	count_exit(c, distributor ? EXIT_GICD : EXIT_GICR);
 	if (!m->write)
 		m->value = 0;  /* what is not known reads as zero */
 	if (m->address % m->size)
