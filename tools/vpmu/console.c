@@ -102,6 +102,78 @@ static void pass_on(const char *data, size_t size)
 	}
 }
 
+/* ---- Lines that are kept ---- */
+
+#define KEPT_MAX 500u
+
+struct keeper {
+	const char *marker;
+	size_t matched;        /* bytes of it that this line began with, and are not shown yet */
+	bool is_other;         /* this line began otherwise */
+	char line[KEPT_MAX];   /* after the marker */
+	size_t length;
+	char shown[4096];      /* not written yet */
+	size_t pending;
+};
+
+static void flush_shown(struct keeper *k)
+{
+	pass_on(k->shown, k->pending);
+	k->pending = 0;
+}
+
+static void show(struct keeper *k, char c)
+{
+	if (k->pending == sizeof(k->shown))
+		flush_shown(k);
+	k->shown[k->pending++] = c;
+}
+
+static void end_kept(struct keeper *k, struct args *kept)
+{
+	args_add(kept, text("%.*s", (int)k->length, k->line));
+	k->length = 0;
+	k->matched = 0;
+}
+
+/* It is no such line: what was held back is shown after all. */
+static void give_up(struct keeper *k)
+{
+	for (size_t i = 0; i < k->matched; i++)
+		show(k, k->marker[i]);
+	k->matched = 0;
+	k->is_other = true;
+}
+
+static void keep_byte(struct keeper *k, char c, struct args *kept)
+{
+	if (!k->is_other && k->marker[k->matched] == '\0') {
+		if (c == '\n')
+			end_kept(k, kept);
+		else if (c != '\r' && k->length < sizeof(k->line))
+			k->line[k->length++] = c;
+		return;
+	}
+	if (!k->is_other && c == k->marker[k->matched]) {
+		k->matched++;
+		return;
+	}
+	give_up(k);
+	show(k, c);
+	k->is_other = c != '\n';
+}
+
+static void keep_or_show(struct keeper *k, const char *data, size_t size, struct args *kept)
+{
+	if (!k->marker) {
+		pass_on(data, size);
+		return;
+	}
+	for (size_t i = 0; i < size; i++)
+		keep_byte(k, data[i], kept);
+	flush_shown(k);
+}
+
 static uint64_t now_ms(void)
 {
 	struct timespec t;
@@ -159,7 +231,8 @@ static void end_child(pid_t pid, uint64_t *deadline, bool *ending)
 	*deadline = now_ms() + GRACE_MS;
 }
 
-static void pass_through(pid_t pid, int output, uint64_t deadline, struct console_result *result)
+static void pass_through(pid_t pid, int output, uint64_t deadline, struct keeper *keeper,
+			 struct console_result *result)
 {
 	struct line line = { .length = 0 };
 	bool ending = false;
@@ -185,7 +258,7 @@ static void pass_through(pid_t pid, int output, uint64_t deadline, struct consol
 		for (ssize_t i = 0; i < n; i++)
 			scan_byte(&line, block[i], result);
 		if (n > 0)
-			pass_on(block, (size_t)n);
+			keep_or_show(keeper, block, (size_t)n, &result->kept);
 	}
 }
 
@@ -231,9 +304,10 @@ static void restore_terminal(const struct terminal *t)
 		fcntl(STDIN_FILENO, F_SETFL, t->flags);
 }
 
-struct console_result console_run(const struct args *command, uint64_t timeout)
+struct console_result console_run(const struct args *command, uint64_t timeout, const char *marker)
 {
 	struct console_result result = { .verdict = -1, .verdicts = { -1, -1, -1, -1 } };
+	struct keeper keeper = { .marker = marker };
 	struct terminal terminal;
 	int output;
 	pid_t pid;
@@ -241,7 +315,7 @@ struct console_result console_run(const struct args *command, uint64_t timeout)
 	save_terminal(&terminal);
 	catch_signals();
 	pid = start(command, &output);
-	pass_through(pid, output, timeout ? now_ms() + timeout * 1000 : 0, &result);
+	pass_through(pid, output, timeout ? now_ms() + timeout * 1000 : 0, &keeper, &result);
 	result.status = wait_status(pid);
 	restore_terminal(&terminal);
 	return result;

@@ -13,12 +13,15 @@ struct console_result {
 	bool failed;      /* the monitor said that it cannot go on */
 	bool timed_out;
 	bool interrupted; /* SIGINT, SIGTERM or SIGHUP ended the run */
+	struct args kept; /* lines that were not shown, without the marker */
 };
 
 /*
  * (command) is QEMU's, with the guest's console on its standard input and output. It is
- * ended after (timeout) seconds unless that is 0. The terminal is afterwards as it was.
+ * ended after (timeout) seconds unless that is 0. Lines that begin with (marker), unless it is NULL, are
+ * kept and not shown. The terminal is afterwards as it was.
  */
-struct console_result console_run(const struct args *command, uint64_t timeout);
+struct console_result console_run(const struct args *command, uint64_t timeout,
+				  const char *marker);
 
 #endif /* VPMU_TOOLS_CONSOLE_H */

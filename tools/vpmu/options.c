@@ -233,6 +233,36 @@ static void set_stats(struct run_options *o, const char *value)
 	args_add(&o->words, "stats");
 }
 
+static void set_profile(struct run_options *o, const char *value)
+{
+	o->profile.sides = value ? value : "all";
+	if (strcmp(o->profile.sides, "all") != 0 && strcmp(o->profile.sides, "guests") != 0 &&
+	    strcmp(o->profile.sides, "hypervisor") != 0)
+		bad_value("--host-profile", value, "hypervisor, guests or all");
+}
+
+/* Below, the monitor would do nothing else. */
+#define PERIOD_MIN 10000u
+
+static void set_profile_period(struct run_options *o, const char *value)
+{
+	if (number_between("--host-profile-period", value, 0, 1ull << 31) != 0)
+		number_between("--host-profile-period", value, PERIOD_MIN, 1ull << 31);
+	o->profile.period = value;
+}
+
+static void set_profile_event(struct run_options *o, const char *value)
+{
+	if (strcmp(value, "cycles") != 0 && strcmp(value, "instructions") != 0)
+		bad_value("--host-profile-event", value, "cycles or instructions");
+	o->profile.event = value;
+}
+
+static void set_profile_out(struct run_options *o, const char *value)
+{
+	o->profile.out = value;
+}
+
 static void set_limit(struct run_options *o, const char *value)
 {
 	o->x86.limit = number_between("--limit", value, 1, UINT64_MAX);
@@ -353,6 +383,13 @@ static const struct option_row rows[] = {
 	  "a guest among several: KEY=VALUE,..., see vpmu(1); repeatable" },
 	{ ARM, "--pmu-type", "SPEC", add_pmu_type,
 	  "some CPUs have another PMU: NAME,cpus=LIST,..., see vpmu(1)" },
+	{ ARM, "--host-profile", "[=WHAT]", set_profile,
+	  "the host profiles hypervisor, guests or all (default)" },
+	{ ARM, "--host-profile-period", "N", set_profile_period,
+	  "a sample every N events; 0: counts alone" },
+	{ ARM, "--host-profile-event", "EVENT", set_profile_event,
+	  "of cycles (default) or instructions" },
+	{ ARM, "--host-profile-out", "FILE", set_profile_out, "folded stacks" },
 	{ ARM, "--no-icount", NULL, clear_icount, "real time instead of counted instructions" },
 	{ ARM, "--interactive", NULL, set_interactive, "^C goes to the guest; ^A x ends the run" },
 	{ ARM, "--qemu", "PATH", set_qemu, "the qemu-system-aarch64 to use" },
@@ -440,8 +477,8 @@ static int parse_one(struct run_options *options, int argc, char **argv, int i)
 		row->apply(options, NULL);
 		return i;
 	}
-	if (value) {
-		row->apply(options, value + 1);
+	if (value || row->value[0] == '[') {
+		row->apply(options, value ? value + 1 : NULL);
 		return i;
 	}
 	if (i + 1 >= argc)
@@ -519,6 +556,10 @@ static void check_arm64(struct run_options *o)
 			    o->mode_name);
 		args_add(&o->words, text("mode=%s", o->mode_name));
 	}
+	if (o->profile.sides)
+		profile_words(&o->words, &o->profile);
+	else if (o->profile.period || o->profile.event || o->profile.out)
+		die(EXIT_USAGE, "--host-profile-...: only with --host-profile");
 	if (o->mode != MODE_MONITOR && o->words.count > 0)
 		die(EXIT_USAGE, "'%s' is for the monitor, which --mode bare leaves out",
 		    o->words.list[0]);

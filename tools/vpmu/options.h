@@ -4,6 +4,7 @@
 #define VPMU_TOOLS_OPTIONS_H
 
 #include "common.h"
+#include "profile.h"
 #include "vm.h"
 #include "x86.h"
 
@@ -42,6 +43,7 @@ struct run_options {
 	bool testdev;
 	bool interactive;
 	bool dry_run;
+	struct profile_options profile;
 	struct x86_options x86;
 	/* As given, for messages and for checks that need all options. */
 	const char *mode_name;

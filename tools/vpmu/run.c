@@ -215,6 +215,21 @@ static int several_status(const struct console_result *result, const struct run_
 	return worst >= 0 ? worst : result->status;
 }
 
+/* returns: the (status) that the guests gave, unless the profile that was asked for is missing. */
+static int report(const struct console_result *result, const struct run_options *o, int status)
+{
+	const char *monitor = o->monitor ? o->monitor : o->profile.sides ? place_monitor() : NULL;
+
+	if (!o->profile.sides || result->timed_out || result->interrupted || result->failed)
+		return status;
+	return profile_report(&result->kept, monitor, &o->profile) ? status : EXIT_CANNOT;
+}
+
+static struct console_result run_command(const struct args *command, const struct run_options *o)
+{
+	return console_run(command, o->timeout, o->profile.sides ? profile_marker(&o->profile) : NULL);
+}
+
 static int run_several(struct run_options *o)
 {
 	struct console_result result;
@@ -238,8 +253,8 @@ static int run_several(struct run_options *o)
 		args_print(&command);
 		return 0;
 	}
-	result = console_run(&command, o->timeout);
-	return several_status(&result, o, guests);
+	result = run_command(&command, o);
+	return report(&result, o, several_status(&result, o, guests));
 }
 
 int vpmu_run(int argc, char **argv)
@@ -269,6 +284,6 @@ int vpmu_run(int argc, char **argv)
 		args_print(&command);
 		return 0;
 	}
-	result = console_run(&command, options.timeout);
-	return exit_status(&result, &options, &guest);
+	result = run_command(&command, &options);
+	return report(&result, &options, exit_status(&result, &options, &guest));
 }
