@@ -40,9 +40,19 @@ void isolation_same(const char *what, uint32_t i, uint64_t got, uint64_t want)
 	fail();
 }
 
-static bool is_mediated(const struct role *r)
+static bool is_passed(const struct role *r)
 {
-	return r->kind == KIND_GUEST && r->mode == VPMU_MODE_MEDIATED;
+	return r->kind == KIND_GUEST && r->mode == VPMU_MODE_PASSTHROUGH;
+}
+
+static bool owns_all(const struct role *r)
+{
+	return is_passed(r) || (r->kind == KIND_GUEST && r->mode == VPMU_MODE_MEDIATED);
+}
+
+static bool has_counters(const struct role *r)
+{
+	return owns_all(r) || (r->kind == KIND_GUEST && r->mode == VPMU_MODE_PARTITIONED);
 }
 
 static bool counts_inside(const struct role *r)
@@ -52,7 +62,8 @@ static bool counts_inside(const struct role *r)
 
 bool isolation_excludes(const struct role *a, const struct role *b)
 {
-	return (is_mediated(a) && counts_inside(b)) || (counts_inside(a) && is_mediated(b));
+	return (owns_all(a) && counts_inside(b)) || (counts_inside(a) && owns_all(b)) ||
+	       (is_passed(a) && has_counters(b)) || (has_counters(a) && is_passed(b));
 }
 
 /* Does (r) ever leave in this way? */
@@ -65,8 +76,7 @@ static bool goes(const struct role *r, enum way way)
 	case WAY_END:
 		return r->kind == KIND_EVENT;
 	case WAY_QUIET:
-		return r->kind == KIND_GUEST && r->mode != VPMU_MODE_EMULATED &&
-		       r->switch_kind == VPMU_SWITCH_LAZY;
+		return has_counters(r) && r->switch_kind == VPMU_SWITCH_LAZY;
 	case WAY_RECLAIM:
 	case WAY_REQUEST:
 	case WAY_EVENT:

@@ -80,7 +80,10 @@ extern char isolation_cell[256];
 void isolation_same(const char *what, uint32_t i, uint64_t got, uint64_t want);
 #define isolation_true(what, truth) isolation_same(what, 0, !!(truth), 1)
 
-/* BUSY keeps a mediated guest and an event that would have to count inside it apart. */
+/*
+ * BUSY keeps a guest that has all counters and an event that would have to count inside it apart,
+ * and a guest that is passed through from others that have any.
+ */
 bool isolation_excludes(const struct role *a, const struct role *b);
 
 /* All of the matrix on the machine (name), or NULL: on every one. The answer is main()'s. */

@@ -82,6 +82,12 @@ static bool is_emulated(const struct user *u)
 	return u->role->mode == VPMU_MODE_EMULATED;
 }
 
+/* It has no PMU: it can look, and there is nothing else to do. */
+static bool is_off(const struct user *u)
+{
+	return u->role->mode == VPMU_MODE_OFF;
+}
+
 static bool has_events(void)
 {
 	return w.users[0].role->kind == KIND_EVENT || w.users[1].role->kind == KIND_EVENT;
@@ -337,8 +343,14 @@ static void access(struct user *u, struct access a)
 	uint64_t bare_value = a.value;
 	enum model_result result = model_guest_access(pmu, a.el, a.reg, a.write, &a.value);
 	int outcome = result == MODEL_TRAP_EL2 ? trap(u, &a) : outcome_of(result);
-	enum model_result bare = model_guest_access(&u->bare, a.el, a.reg, a.write, &bare_value);
+	enum model_result bare;
 
+	if (is_off(u)) {
+		isolation_same("without a PMU, outcome", a.reg, (uint64_t)normal(1, outcome),
+			       VPMU_FAULT_UNDEF);
+		return;
+	}
+	bare = model_guest_access(&u->bare, a.el, a.reg, a.write, &bare_value);
 	isolation_same(a.write ? "outcome of writing" : "outcome of reading", a.reg,
 		       (uint64_t)normal(a.el, outcome), (uint64_t)normal(a.el, outcome_of(bare)));
 	if (bare == MODEL_EXECUTED)
@@ -364,7 +376,7 @@ static void sweep_register(struct user *u, uint32_t reg)
 {
 	access(u, (struct access){ .reg = reg, .el = 1 });
 	access(u, (struct access){ .reg = reg, .el = 0 });
-	if (is_absent(u, reg))
+	if (is_off(u) || is_absent(u, reg))
 		msr(u, reg, 0);
 }
 
@@ -430,8 +442,23 @@ static void arrive(struct user *u)
 	isolation_same("load", u->who, (uint64_t)vpmu_vcpu_load(&u->v, cpu), 0);
 }
 
+static void looks_without_a_pmu(struct user *u)
+{
+	arrive(u);
+	enter(u);
+	sweep(u);
+	retire(u, 1, 21);
+	sweep(u);
+	leave_guest(u);
+	host_runs(19);
+}
+
 static void guest_fills(struct user *u)
 {
+	if (is_off(u)) {
+		looks_without_a_pmu(u);
+		return;
+	}
 	arrive(u);
 	enter(u);
 	write_pattern(u);
@@ -446,6 +473,10 @@ static void guest_fills(struct user *u)
 
 static void guest_looks(struct user *u)
 {
+	if (is_off(u)) {
+		looks_without_a_pmu(u);
+		return;
+	}
 	arrive(u);
 	take_interrupt(u->at);
 	isolation_same("the line of guest", u->who, (uint64_t)vpmu_vcpu_interrupt(&u->v), 0);
@@ -484,6 +515,10 @@ static void is_interrupted_as_alone(struct user *u)
 
 static void guest_is_back(struct user *u)
 {
+	if (is_off(u)) {
+		looks_without_a_pmu(u);
+		return;
+	}
 	arrive(u);
 	is_interrupted_as_alone(u);
 	enter(u);
@@ -594,7 +629,7 @@ static void read_register_in_user_mode(unsigned int k, uint32_t reg)
 	struct model_pmu now = w.pmu[k], left = w.left[k];
 	uint64_t value = 0, own = 0;
 
-	now.mdcr_el2 &= ~(uint64_t)(MODEL_MDCR_TPM | MODEL_MDCR_TPMCR);
+	now.mdcr_el2 = now.config.counters;
 	left.mdcr_el2 = now.mdcr_el2;
 	now.hdfgrtr_el2 = left.hdfgrtr_el2 = 0;
 	if (model_guest_access(&now, 0, reg, false, &value) != MODEL_EXECUTED)
@@ -802,15 +837,19 @@ static const struct role roles[] = {
 	GUEST("partitioned lazy", PARTITIONED, LAZY, OWN),
 	GUEST("partitioned eager", PARTITIONED, EAGER, OWN),
 	GUEST("emulated", EMULATED, LAZY, OWN),
+	GUEST("off", OFF, LAZY, OWN),
+	GUEST("passed through lazy", PASSTHROUGH, LAZY, OWN),
+	GUEST("passed through eager", PASSTHROUGH, EAGER, OWN),
 	{ .name = "user mode", .kind = KIND_USER },
 };
 
 #define MACHINE(n, c) \
 	{ .name = n, .class = c, .roles = roles, .role_count = ARRAY_SIZE(roles), \
-	  .cells = 416, .power_on = power_on, .fill = fill, .leave = leave, .look = look, \
+	  .cells = 603, .power_on = power_on, .fill = fill, .leave = leave, .look = look, \
 	  .back = back, .finish = finish }
 
 static const struct machine machines[] = {
+	MACHINE("p5hpmn", MODEL_P5_HPMN),
 	MACHINE("p5fgt", MODEL_P5_FGT),
 	MACHINE("p5", MODEL_P5),
 	MACHINE("p1", MODEL_P1),

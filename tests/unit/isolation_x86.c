@@ -86,6 +86,12 @@ static bool is_emulated(const struct user *u)
 	return u->role->mode == VPMU_MODE_EMULATED;
 }
 
+/* It has no PMU: it can look, and there is nothing else to do. */
+static bool is_off(const struct user *u)
+{
+	return u->role->mode == VPMU_MODE_OFF;
+}
+
 static bool has_events(void)
 {
 	return w.users[0].role->kind == KIND_EVENT || w.users[1].role->kind == KIND_EVENT;
@@ -150,6 +156,8 @@ static void shape(struct user *u)
 	}
 	if (u->role->mode == VPMU_MODE_PARTITIONED)
 		m->gp = 4;
+	if (is_off(u))
+		*m = (struct vpmu_x86_model){ .size = sizeof(*m), .vendor = m->vendor };
 	m->debug_bits = 0;
 }
 
@@ -404,6 +412,14 @@ static void access(struct user *u, struct access a)
 		ok = trap(u, &a) == VPMU_HANDLED;
 		enter(u);
 	}
+	if (is_off(u)) {
+		/* DEBUGCTL, and the P6's two counters for whoever probes them: they read 0. */
+		isolation_same(names[a.op], a.index, ok ? a.value : 0, 0);
+		isolation_same("without a PMU, there is", a.index,
+			       ok && a.index - X86_MSR_PERFCTR(0) >= 2 &&
+				       a.index != X86_MSR_DEBUGCTL, false);
+		return;
+	}
 	bare_ok = execute(&u->bare, &bare);
 	isolation_same(names[a.op], a.index, ok, bare_ok);
 	if (ok)
@@ -582,8 +598,23 @@ static void arrive(struct user *u)
 	isolation_same("load", u->who, (uint64_t)vpmu_vcpu_load(&u->v, cpu), 0);
 }
 
+static void looks_without_a_pmu(struct user *u)
+{
+	arrive(u);
+	enter(u);
+	sweep(u);
+	retire(u, false, 21);
+	sweep(u);
+	leave_guest(u);
+	host_runs(19);
+}
+
 static void guest_fills(struct user *u)
 {
+	if (is_off(u)) {
+		looks_without_a_pmu(u);
+		return;
+	}
 	arrive(u);
 	set_lvtpc(u);
 	enter(u);
@@ -599,6 +630,10 @@ static void guest_fills(struct user *u)
 
 static void guest_looks(struct user *u)
 {
+	if (is_off(u)) {
+		looks_without_a_pmu(u);
+		return;
+	}
 	arrive(u);
 	set_lvtpc(u);
 	take_interrupts(u->at);
@@ -629,6 +664,10 @@ static void guest_is_back(struct user *u)
 {
 	uint64_t interrupts = u->bare.interrupts;
 
+	if (is_off(u)) {
+		looks_without_a_pmu(u);
+		return;
+	}
 	arrive(u);
 	take_interrupts(u->at);
 	isolation_same("the PMI owed", u->who, (uint64_t)vpmu_vcpu_pmi(&u->v), 1);
@@ -950,18 +989,22 @@ static const struct role roles[] = {
 	GUEST("partitioned eager", PARTITIONED, EAGER, OWN),
 	GUEST("emulated", EMULATED, LAZY, OWN),
 	GUEST("emulated, other vendor", EMULATED, LAZY, FOREIGN),
+	GUEST("off", OFF, LAZY, OWN),
 	{ .name = "user mode", .kind = KIND_USER },
+	/* Not with AnyThread, and not on AMD. */
+	GUEST("passed through lazy", PASSTHROUGH, LAZY, OWN),
+	GUEST("passed through eager", PASSTHROUGH, EAGER, OWN),
 };
 
-#define MACHINE(n, c) \
-	{ .name = n, .class = c, .roles = roles, .role_count = ARRAY_SIZE(roles), \
-	  .cells = 627, .power_on = power_on, .fill = fill, .leave = leave, .look = look, \
+#define MACHINE(n, c, without, all) \
+	{ .name = n, .class = c, .roles = roles, .role_count = ARRAY_SIZE(roles) - (without), \
+	  .cells = all, .power_on = power_on, .fill = fill, .leave = leave, .look = look, \
 	  .back = back, .finish = finish }
 
 static const struct machine machines[] = {
-	MACHINE("skylake", X86_CPU_SKYLAKE),
-	MACHINE("icelake", X86_CPU_ICELAKE),
-	MACHINE("zen4", X86_CPU_ZEN4),
+	MACHINE("skylake", X86_CPU_SKYLAKE, 2, 750),
+	MACHINE("icelake", X86_CPU_ICELAKE, 0, 856),
+	MACHINE("zen4", X86_CPU_ZEN4, 2, 750),
 };
 
 int main(int argc, char **argv)
