@@ -349,7 +349,9 @@ static void put_cpu(struct vpmu_vcpu *v)
 	struct vpmu_cpu *cpu = v->cpu;
 	uint64_t accesses = cpu->hw->accesses;
 
-	v->vm->sw->evict(v, 0);
+	/* Of an emulated guest nothing is there, and what starves goes on to. */
+	if (cpu->resident == v)
+		v->vm->sw->evict(v, 0);
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	vpmu_cpu_set_user(cpu, cpu->host_user);
 	vpmu_cpu_set_pointer(cpu, cpu->host_pointer);
