@@ -454,6 +454,51 @@ vm_end
 host_event A
 X
 plays event-outcomes 0
+script event-period <<'X'
+host_event A event=0x1B1 period=100
+host_run 10 raw(0x1B1)=90
+host_period A 20
+host_run 10 raw(0x1B1)=19
+expect host_event(A).samples == 0
+host_run 10 raw(0x1B1)=1
+expect host_event(A).samples == 1 && host_event(A).guest_samples == 0
+expect E_PARAM host_period A 0
+run 10 raw(0x1B1)=20
+expect host_event(A).samples == 2 && host_event(A).guest_samples == 1
+mark
+expect host_event(A).samples == 0 && host_event(A).count == 130
+X
+plays event-period 0
+refuses period-of-nothing '^t.play:5: host_period takes 1 to 1 values here, not 0$' <<'X'
+host_event A
+host_period A
+X
+script part-of-nothing <<'X'
+create cpus=0
+X
+plays part-of-nothing 2 't.play:4: cpus=0 is no set of this machine.s CPUs$'
+script part-of-more <<'X'
+create cpus=2
+X
+plays part-of-more 2 't.play:4: cpus=0x2 is no set of this machine.s CPUs$'
+mode=off
+script off <<'X'
+expect off && !mediated && !emulated
+expect GP rdpmc(0)
+host_run 5
+run 5
+X
+plays off 0 '^ok t .intel off.$'
+mode=passthrough
+model='intel v=5 fw=1'
+script passed-through <<'X'
+wrmsr CTL(0) = SEL(INSTRUCTIONS)
+run 5
+expect passthrough && mediated && lazy && !partitioned && !eager && direct(CTL(0))
+X
+plays passed-through 0 '^ok t .intel v=5 fw=1 passed through.$'
+mode=
+model=
 script event-failure <<'X'
 host_event A event=0x1B1 exclude_guest
 host_run 100 raw(0x1B1)=9

@@ -44,10 +44,12 @@ enum play_mode {
 	PLAY_EAGER,
 	PLAY_PARTITIONED,            /* with the lazy switch */
 	PLAY_PARTITIONED_EAGER,
+	PLAY_PASSTHROUGH,
+	PLAY_OFF,                    /* on a physical CPU, and has none of its counters */
 	PLAY_MODES,
 };
 
-/* What `matrix all` stands for: partitions take a model that leaves counters to the host. */
+/* What `matrix all` stands for. The others need a model that is to their taste. */
 #define PLAY_ALL (1u << PLAY_CHEAP | 1u << PLAY_DEAR | 1u << PLAY_LAZY | 1u << PLAY_EAGER)
 
 /* What a step needs of a case, or `only` asks of it. */

@@ -101,6 +101,16 @@ static void create(struct play_run *r, const struct play_arg *args)
 	play_returned(r, "vpmu_host_event_create", said);
 }
 
+static void period(struct play_run *r, const struct play_arg *args)
+{
+	struct play_host_event *h = living(r, args);
+	struct play_vcpu *paused = play_pause_cpu(r, h->cpu);
+	int said = vpmu_host_event_period(&h->event, play_arg(r, args, 1));
+
+	play_resume_cpu(r, paused);
+	play_returned(r, "vpmu_host_event_period", said);
+}
+
 static void end_event(struct play_run *r, const struct play_arg *args)
 {
 	struct play_host_event *h = living(r, args);
@@ -202,6 +212,7 @@ const struct play_command play_beside_commands[] = {
 						.names = PLAY_EVENT_NAME },
 	  .options = "vm= vcpu= hypervisor event= period= user kernel exclude_guest exclude_host "
 		     "pinned watchdog" },
+	{ .name = "host_period", .run = period, .min = 1, .max = 1, .names = PLAY_EVENT_NAME },
 	{ .name = "rotate", .run = rotate },
 	{ .name = "vm_end", .run = vm_end, .options = "vm=" },
 	{ 0 },

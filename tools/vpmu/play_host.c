@@ -430,7 +430,7 @@ static const struct play_command add_to_filter = {
 #define MEDIATED .needs = PLAY_NEEDS_MEDIATED
 
 const struct play_command play_host_commands[] = {
-	{ .name = "create", .run = create, .options = "vm= mode=@ policy=@ " PLAY_MODEL_KEYS },
+	{ .name = "create", .run = create, .options = "vm= mode=@ policy=@ cpus= " PLAY_MODEL_KEYS },
 	{ .name = "machine", .run = machine, .options = "cpu= " PLAY_HARDWARE_KEYS },
 	{ .name = "destroy", .run = destroy },
 	{ .name = "detach", .run = detach },

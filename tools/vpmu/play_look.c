@@ -17,11 +17,17 @@ CASE_LOOK(is_arm, r->what->model->arch == PLAY_ARM)
 CASE_LOOK(is_x86, r->what->model->arch != PLAY_ARM)
 CASE_LOOK(is_cheap, r->what->mode == PLAY_CHEAP)
 CASE_LOOK(is_dear, r->what->mode == PLAY_DEAR)
-CASE_LOOK(is_lazy, r->what->mode == PLAY_LAZY || r->what->mode == PLAY_PARTITIONED)
-CASE_LOOK(is_eager, r->what->mode == PLAY_EAGER || r->what->mode == PLAY_PARTITIONED_EAGER)
-CASE_LOOK(is_emulated, r->what->mode <= PLAY_DEAR)
-CASE_LOOK(is_mediated, r->what->mode >= PLAY_LAZY)
-CASE_LOOK(is_partitioned, r->what->mode >= PLAY_PARTITIONED)
+/* A mode, as `only` and conditions name it. */
+#define MODE_LOOK(name, word) \
+	CASE_LOOK(name, play_word_holds(play_find_word(word), r->what->model->arch, r->what->mode))
+
+MODE_LOOK(is_lazy, "lazy")
+MODE_LOOK(is_eager, "eager")
+MODE_LOOK(is_emulated, "emulated")
+MODE_LOOK(is_mediated, "mediated")
+MODE_LOOK(is_partitioned, "partitioned")
+MODE_LOOK(is_passed_through, "passthrough")
+MODE_LOOK(is_off, "off")
 
 static bool is_x86_case(const struct play_run *r)
 {
@@ -404,7 +410,8 @@ const struct play_function play_look_functions[] = {
 	PLAIN("intel", is_intel), PLAIN("amd", is_amd), PLAIN("arm", is_arm), PLAIN("x86", is_x86),
 	PLAIN("cheap", is_cheap), PLAIN("dear", is_dear), PLAIN("lazy", is_lazy),
 	PLAIN("eager", is_eager), PLAIN("emulated", is_emulated), PLAIN("mediated", is_mediated),
-	PLAIN("partitioned", is_partitioned),
+	PLAIN("partitioned", is_partitioned), PLAIN("passthrough", is_passed_through),
+	PLAIN("off", is_off),
 	PLAIN("version", version), PLAIN("gp", gp), PLAIN("n", gp),
 	PLAIN("fixed", fixed), { "width", 0, 0, X86, NULL, width },
 	{ "fixed_width", 0, 0, X86, NULL, fixed_width }, { "core", 0, 0, 0, NULL, core },

@@ -20,6 +20,8 @@ const char *const play_mode_labels[PLAY_MODES] = {
 	[PLAY_EAGER] = "mediated eager",
 	[PLAY_PARTITIONED] = "partitioned lazy",
 	[PLAY_PARTITIONED_EAGER] = "partitioned eager",
+	[PLAY_PASSTHROUGH] = "passed through",
+	[PLAY_OFF] = "off",
 };
 
 #define ANY_ARCH ((1u << PLAY_ARCHS) - 1)
@@ -28,18 +30,21 @@ const char *const play_mode_labels[PLAY_MODES] = {
 #define PARTITIONED (1u << PLAY_PARTITIONED | 1u << PLAY_PARTITIONED_EAGER)
 #define MEDIATED (1u << PLAY_LAZY | 1u << PLAY_EAGER)
 
-/* A partition is a mediated mode, and has one of the two switches. */
+/* What is partitioned or passed through is mediated, and has one of the two switches. */
 const struct play_word play_words[] = {
 	{ "intel", 1u << PLAY_INTEL, ANY_MODE, 0 },
 	{ "amd", 1u << PLAY_AMD, ANY_MODE, 0 },
 	{ "arm", 1u << PLAY_ARM, ANY_MODE, 0 },
 	{ "x86", PLAY_X86, ANY_MODE, 0 },
 	{ "emulated", ANY_ARCH, EMULATED, EMULATED },
-	{ "mediated", ANY_ARCH, MEDIATED | PARTITIONED, MEDIATED },
+	{ "mediated", ANY_ARCH, MEDIATED | PARTITIONED | 1u << PLAY_PASSTHROUGH, MEDIATED },
 	{ "partitioned", ANY_ARCH, PARTITIONED, PARTITIONED },
 	{ "cheap", ANY_ARCH, 1u << PLAY_CHEAP, 1u << PLAY_CHEAP },
 	{ "dear", ANY_ARCH, 1u << PLAY_DEAR, 1u << PLAY_DEAR },
-	{ "lazy", ANY_ARCH, 1u << PLAY_LAZY | 1u << PLAY_PARTITIONED, 1u << PLAY_LAZY },
+	{ "passthrough", ANY_ARCH, 1u << PLAY_PASSTHROUGH, 1u << PLAY_PASSTHROUGH },
+	{ "off", ANY_ARCH, 1u << PLAY_OFF, 1u << PLAY_OFF },
+	{ "lazy", ANY_ARCH, 1u << PLAY_LAZY | 1u << PLAY_PARTITIONED | 1u << PLAY_PASSTHROUGH,
+	  1u << PLAY_LAZY },
 	{ "eager", ANY_ARCH, 1u << PLAY_EAGER | 1u << PLAY_PARTITIONED_EAGER, 1u << PLAY_EAGER },
 };
 

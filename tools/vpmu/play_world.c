@@ -196,7 +196,26 @@ static void model_of(struct play_run *r, unsigned int n, const struct play_arg *
 	play_model_init(r, model, lists, PLAY_COUNT(lists));
 }
 
-static int vm_init(struct play_run *r, struct play_vm *vm, const struct vpmu_policy *policy)
+/* The CPUs that the VM may run on: a part of the machine, if some were named. */
+static struct vpmu_machine *machine_of(struct play_run *r, struct play_vm *vm, uint64_t cpus)
+{
+	struct play_world *w = r->world;
+
+	if (cpus == UINT64_MAX)
+		return &w->machine;
+	if (!cpus || cpus >> r->what->file->cpu_count)
+		play_senseless(r, "cpus=%#llx is no set of this machine's CPUs",
+			       (unsigned long long)cpus);
+	vpmu_machine_part(&vm->part, &w->machine);
+	for (unsigned int i = 0; i < r->what->file->cpu_count; i++) {
+		if (cpus >> i & 1)
+			vpmu_machine_add(&vm->part, &w->cpus[i].hw->caps);
+	}
+	return &vm->part;
+}
+
+static int vm_init(struct play_run *r, struct play_vm *vm, struct vpmu_machine *machine,
+		   const struct vpmu_policy *policy)
 {
 	static const struct {
 		enum vpmu_mode mode;
@@ -208,6 +227,8 @@ static int vm_init(struct play_run *r, struct play_vm *vm, const struct vpmu_pol
 		[PLAY_EAGER] = { VPMU_MODE_MEDIATED, VPMU_SWITCH_EAGER },
 		[PLAY_PARTITIONED] = { VPMU_MODE_PARTITIONED, VPMU_SWITCH_LAZY },
 		[PLAY_PARTITIONED_EAGER] = { VPMU_MODE_PARTITIONED, VPMU_SWITCH_EAGER },
+		[PLAY_PASSTHROUGH] = { VPMU_MODE_PASSTHROUGH, VPMU_SWITCH_LAZY },
+		[PLAY_OFF] = { VPMU_MODE_OFF, VPMU_SWITCH_LAZY },
 	};
 	const struct vpmu_vm_config config = {
 		.size = sizeof(config),
@@ -217,8 +238,8 @@ static int vm_init(struct play_run *r, struct play_vm *vm, const struct vpmu_pol
 	};
 
 	if (play_is(r, PLAY_X86))
-		return vpmu_x86_vm_init(&vm->vm, &r->world->machine, &vm->model.x86, &config);
-	return vpmu_arm_vm_init(&vm->vm, &r->world->machine, &vm->model.arm, &config);
+		return vpmu_x86_vm_init(&vm->vm, machine, &vm->model.x86, &config);
+	return vpmu_arm_vm_init(&vm->vm, machine, &vm->model.arm, &config);
 }
 
 void play_vm_end(struct play_run *r, struct play_vm *vm)
@@ -236,15 +257,17 @@ int play_vm_create(struct play_run *r, unsigned int n, const struct play_arg *ar
 {
 	struct play_vm *vm = &r->world->vms[n];
 	const struct vpmu_policy *policy;
+	struct vpmu_machine *machine;
 	int error;
 
 	play_need_machine(r);
 	play_vm_end(r, vm);
 	vm->mode = mode_of(r, n, args);
 	model_of(r, n, args, &vm->model);
+	machine = machine_of(r, vm, play_option(r, args, "cpus", UINT64_MAX));
 	error = play_policy_new(r, play_option(r, args, "policy", UINT64_MAX), &policy);
 	if (!error)
-		error = vm_init(r, vm, policy);
+		error = vm_init(r, vm, machine, policy);
 	vm->exists = !error;
 	vm->policy = error ? NULL : policy;
 	return error;

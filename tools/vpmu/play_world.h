@@ -53,6 +53,7 @@ struct play_policy {
 
 struct play_vm {
 	struct vpmu_vm vm;
+	struct vpmu_machine part;    /* of the machine, if it may not run everywhere */
 	struct play_model model;
 	enum play_mode mode;
 	const struct vpmu_policy *policy;
