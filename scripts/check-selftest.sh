@@ -147,6 +147,34 @@ expect bad "mutant without a scenario" "$here/check-mutants.sh" .
 tree
 sed -i 1d tests/mutants/m01.patch
 expect bad "mutant that does not say what it is" "$here/check-mutants.sh" .
+
+# These know the real tree.
+real()
+{
+	rm -rf "$tmp/t"
+	mkdir -p "$tmp/t"
+	cd "$tmp/t"
+	for part in core scenarios tests scripts; do
+		cp -r "$here/../$part" .
+	done
+}
+
+real
+expect good subscripts "$here/check-subscripts.sh" .
+expect good museum "$here/check-museum.sh" .
+sed -i 's/vpmu_clamp(i, VPMU_X86_GP_MAX)/i/' core/x86/access.c
+expect bad "number that is not clamped" "$here/check-subscripts.sh" .
+sed -i 's/^\(scenario M01 "\)/\1No /' scenarios/museum/m01.play
+expect bad "old page of the museum" "$here/check-museum.sh" .
+real
+rm scenarios/museum/m87.play
+"$here/check-museum.sh" --write .
+expect bad "bug without a scenario" "$here/check-museum.sh" .
+real
+sed -i 's/[Mm]93/x/g' scripts/check-subscripts.sh tests/unit/museum.c
+"$here/check-museum.sh" --write .
+expect bad "bug that no test names" "$here/check-museum.sh" .
+
 tree
 sed -i 's/return a;/extern int puts(const char *); return puts("");/' core/f.c
 library

@@ -38,4 +38,6 @@ run install scripts/check-install.sh
 run shell scripts/check-shell.sh
 run links scripts/check-links.sh
 run mutants scripts/check-mutants.sh
+run subscripts scripts/check-subscripts.sh
+run museum scripts/check-museum.sh
 exit $status

@@ -44,7 +44,14 @@ build() { ninja -C "$out" --quiet tools/vpmu/vpmu; }
 play() { timeout 60 "$vpmu" play "$1" >"$place/log" 2>&1; }
 
 # The scenario that is about mutant $1: m42b is another bug of m42's kind.
-scenario_of() { echo "scenarios/museum/$(echo "$1" | sed 's/[a-z]$//').play"; }
+# m84b is a second bug for m84.play; m84-partition has a scenario of its own.
+scenario_of()
+{
+	case $1 in
+	*-*) echo "scenarios/museum/$1.play" ;;
+	*) echo "scenarios/museum/$(echo "$1" | sed 's/[a-z]$//').play" ;;
+	esac
+}
 
 unmutated()
 {

@@ -7,12 +7,12 @@
  * Elsewhere: M36, M37, M40, M71 for every number of counters, version and event: registers.c. M55
  * with every value: differential.c. M66, M120: NMIs between all accesses and migration at random:
  * schedules.c. Left out: M51, M57, M74 (deadlines), M100, M101, M102, M113, M123: emulated mode
- * or host attributes, which this version does not have. M93: subscripts come from decode() alone;
- * fuzz.c tries them.
+ * or host attributes. M93's rule about the sources is scripts/check-subscripts.sh.
  */
 #include <string.h>
 
 #include "rig.h"
+#include "../../core/internal.h"
 
 static struct rig rig;
 
@@ -773,6 +773,20 @@ static void m126_overflow_storm_is_bounded(void **state)
 	}
 }
 
+/* What scripts/check-subscripts.sh wants in front of subscripts does what it says, by arithmetic alone. */
+static void m93_a_clamped_number_is_a_subscript(void **state)
+{
+	const unsigned int far[] = { 64, 255, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF };
+
+	(void)state;
+	for (unsigned int size = 1; size <= VPMU_COUNTER_MAX; size++) {
+		for (unsigned int i = 0; i < 3 * VPMU_COUNTER_MAX; i++)
+			assert_int_equal(vpmu_clamp(i, size), i < size ? i : 0);
+		for (size_t k = 0; k < ARRAY_SIZE(far); k++)
+			assert_int_equal(vpmu_clamp(far[k], size), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -794,6 +808,7 @@ int main(void)
 		cmocka_unit_test(c2_late_interrupt_after_a_switch),
 		cmocka_unit_test(m85_no_counters),
 		cmocka_unit_test(m88_guests_do_not_share_registers),
+		cmocka_unit_test(m93_a_clamped_number_is_a_subscript),
 		cmocka_unit_test(m97_policy_reaches_running_counters),
 		cmocka_unit_test(m99_policy),
 		cmocka_unit_test(m111_any_order_of_life),
