@@ -39,7 +39,7 @@ struct vpmu_armv8 {
 int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base);
 
 /*
- * vpmu_armv8_partition() - a probe (partition.h) has found that this CPU enforces MDCR_EL2.HPMN from (least) on, 1
+ * vpmu_armv8_partition() - a probe (hpmn.h) has found that this CPU enforces MDCR_EL2.HPMN from (least) on, 1
  * or 0: guests may have fewer counters and direct access to them. Needs FEAT_FGT; without it nothing changes.
  * Context: after vpmu_armv8_init(), before vpmu_cpu_init().
  */

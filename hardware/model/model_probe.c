@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The probe of hardware/armv8/partition.h on a software PMU: the monitor's is hosts/el2/partition.c. */
+/* The probe of hardware/armv8/hpmn.h on a software PMU: the monitor's is hosts/el2/partition.c. */
 #include "model_hw.h"
 
-#include "../armv8/partition.h"
+#include "../armv8/hpmn.h"
 
 #define BIT(n) ((uint64_t)1 << (n))
 #define WITNESS 1u

@@ -6,6 +6,7 @@
  * an exit of libvpmu's and every ERET an enter. A machine without a PMU has none of it.
  */
 #include "monitor.h"
+#include "partition.h"
 #include "probe.h"
 
 static struct vpmu_machine pmu_machine;
@@ -175,9 +176,15 @@ void pmu_init(void)
 	}
 }
 
+/* Each CPU proves it for itself. */
 void pmu_hw_init(struct cpu *c)
 {
+	unsigned int least = 0;
+
 	must(vpmu_armv8_init(&c->pmu.hw, &base));
+	c->pmu.unpartitioned = partition_probe(c, &least);
+	if (!c->pmu.unpartitioned)
+		vpmu_armv8_partition(&c->pmu.hw, least);
 	must(vpmu_cpu_init(&c->pmu.cpu, c->index, &c->pmu.hw.hw));
 }
 
@@ -358,10 +365,21 @@ void pmu_print(const char *name, struct vpmu_vcpu *v, uint64_t late)
 	print_counters(name, v);
 }
 
+void pmu_print_partition(struct cpu *c)
+{
+	if (c->pmu.hw.hw.caps.partitions)
+		console_printf("vpmu: cpu%u pmu.partition hpmn enforced\n", c->index);
+	else if (c->pmu.unpartitioned)
+		console_printf("vpmu: cpu%u pmu.partition trap mode: %s\n", c->index,
+			       c->pmu.unpartitioned);
+}
+
 void pmu_stats(struct cpu *c)
 {
 	char name[] = { 'c', 'p', 'u', (char)('0' + c->index), '\0' };
 
-	if (c->pmu.present)
-		pmu_print(name, c->pmu.vcpu, c->pmu.late);
+	if (!c->pmu.present)
+		return;
+	pmu_print_partition(c);
+	pmu_print(name, c->pmu.vcpu, c->pmu.late);
 }

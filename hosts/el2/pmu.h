@@ -32,6 +32,7 @@ struct pmu {
 	bool line_stale;             /* emulated: its interrupt line may have changed */
 	struct vpmu_cpu cpu;
 	struct vpmu_armv8 hw;
+	const char *unpartitioned;   /* why parts of it are kept by traps; NULL: MDCR_EL2.HPMN does it */
 	uint64_t late;               /* PPI 23 that no overflow of the guest explains */
 };
 
@@ -96,6 +97,8 @@ void pmu_skipped(struct cpu *c, enum skipped kind);
 /* ID_AA64DFR0_EL1 for the guest. */
 uint64_t pmu_dfr0(struct cpu *c, uint64_t host);
 void pmu_stats(struct cpu *c);
+/* How guests are kept to their part of the CPU's PMU. */
+void pmu_print_partition(struct cpu *c);
 /* (name): whose, "cpu0". */
 void pmu_print(const char *name, struct vpmu_vcpu *v, uint64_t late);
 

@@ -210,8 +210,10 @@ static void print_vcpu(struct vcpu *v)
 
 void tenant_stats(void)
 {
-	for (unsigned int i = 0; i < machine.cpu_count; i++)
+	for (unsigned int i = 0; i < machine.cpu_count; i++) {
 		stats_print_exits(i);
+		pmu_print_partition(&cpus[i]);
+	}
 	for (unsigned int i = 0; i < vm_count; i++)
 		for (unsigned int j = 0; j < vms[i].cpu_count; j++)
 			print_vcpu(&vms[i].vcpu[j]);

@@ -69,6 +69,33 @@ policies()
 		--policy allow:0x08,0x11
 }
 
+# RULES B2: HPMN is asked for at EL1, and QEMU does not keep to it. Then a guest that has a part of the counters is
+# kept to it by traps, and sees the manual's PMU. A QEMU that learns it fails here: results are labelled.
+partitions()
+{
+	local at=$1 qemu=$2 cpu=$3 why="no fine-grained traps" name=monitor/$1/partition said status=0 option
+
+	if has_fine_traps "$at" "$cpu"; then
+		why="HPMN is advertised but not enforced: EL1 reaches enables of range 2"
+	fi
+	for option in "--mode partitioned" "--mode mediated"; do
+		# shellcheck disable=SC2086 # two words
+		under "$name-${option##* }" "$qemu" "$cpu" pmu-tests "" --counters 3 $option
+	done
+	said=$(timeout "$run_seconds" "$vpmu" run --qemu "$qemu" --cpu "$cpu" --monitor "$monitor" --stats \
+		--timeout "$((run_seconds - 5))" --kernel "$images/pmu-tests.img" --mode partitioned --counters 3 \
+		--append "test=pmcr" 2>&1 </dev/null | tr -d '\r') || status=$?
+	if [ "$status" -ne 0 ]; then
+		fail "$name-probe" "status $status: $(echo "$said" | tail -n 1)"
+	elif [ "$(echo "$said" | sed -n 's/^vpmu: cpu0 pmu.partition //p')" != "trap mode: $why" ]; then
+		fail "$name-probe" "$(echo "$said" | grep 'pmu.partition' || echo "no line about it")"
+	elif ! echo "$said" | grep -q '^vpmu: cpu0 pmu.reach all-trapped'; then
+		fail "$name-probe" "$(echo "$said" | grep 'pmu.reach')"
+	else
+		echo "ok $name-probe"
+	fi
+}
+
 [ -e "$images/pmu-tests.img" ] || { skip monitor "no images in $images; scripts/build.sh arm64"; exit 77; }
 [ -e "$monitor" ] || { skip monitor "no $monitor; scripts/build.sh arm64"; exit 77; }
 [ -x "$vpmu" ] || { skip monitor "no $vpmu; scripts/build.sh host"; exit 77; }
@@ -78,6 +105,7 @@ while read -r label qemu; do
 	for cpu in "${cpus[@]}"; do
 		bodies "$label/$cpu" "$qemu" "$cpu" "allow=$(qemu_deviations "$cpu")"
 		probe "$label/$cpu" "$qemu" "$cpu"
+		partitions "$label/$cpu" "$qemu" "$cpu"
 		policies "$label/$cpu" "$qemu" "$cpu" \
 			"allow=$(deviations_under_policy "$label" "$cpu")"
 	done

@@ -9,7 +9,7 @@
 
 #include <vpmu/host.h>
 
-#include "partition.h"
+#include "hpmn.h"
 #include "support.h"
 
 #define INST_RETIRED 0x08u

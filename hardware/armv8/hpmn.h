@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hardware/armv8/partition.h - does this CPU enforce MDCR_EL2.HPMN? Asked, not believed: QEMU (10.0) has
+ * hardware/armv8/hpmn.h - does this CPU enforce MDCR_EL2.HPMN? Asked, not believed: QEMU (10.0) has
  * the field and FEAT_HPMN0, and lets EL1 past both (RULES B2).
  *
  * The caller, at EL2, with interrupts off and nobody's counter in use, does what struct vpmu_armv8_seen says and
  * notes what it sees; the rest is judgement. Pure: no register is touched here.
  */
-#ifndef VPMU_HARDWARE_PARTITION_H
-#define VPMU_HARDWARE_PARTITION_H
+#ifndef VPMU_HARDWARE_HPMN_H
+#define VPMU_HARDWARE_HPMN_H
 
 #include <stdbool.h>
 #include <stdint.h>
