@@ -299,19 +299,52 @@ static unsigned int highest(uint64_t mask)
 	return 63 - (unsigned int)__builtin_clzll(mask);
 }
 
+/* The last that may be rotated out, or NULL: pinned events have all counters. */
+static struct vpmu_host_event *last_movable(const struct vpmu_cpu *cpu)
+{
+	struct vpmu_host_event *last = NULL;
+
+	for (struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		if (e->placed && !e->config.pinned)
+			last = e;
+	}
+	return last;
+}
+
+/* A counter of (free), or for a pinned event of one that is not; 0: there is none. */
+static uint64_t room_for(const struct vpmu_host_event *e, uint64_t free)
+{
+	struct vpmu_host_event *other;
+
+	if (free || !e->config.pinned)
+		return free;
+	other = last_movable(e->cpu);
+	if (!other)
+		return 0;
+	displace(other);
+	return VPMU_BIT(other->counter);
+}
+
 static void place_waiting(struct vpmu_cpu *cpu, uint64_t free)
 {
-	for (struct vpmu_host_event *e = cpu->events; e && free; e = e->next) {
-		unsigned int i = highest(free);
+	for (struct vpmu_host_event *e = cpu->events; e; e = e->next) {
+		unsigned int i;
 
 		if (e->placed || !wants(e))
 			continue;
+		free = room_for(e, free);
+		if (!free)
+			return;
+		i = highest(free);
 		place(e, i);
 		free &= ~VPMU_BIT(i);
 	}
 }
 
-/* Who had a counter keeps it, unless the guest has it now. The order of the list is who comes first. */
+/*
+ * Who had a counter keeps it, unless the guest has it now, or a pinned event needs it. The order of the list is who
+ * comes first.
+ */
 static void schedule(struct vpmu_cpu *cpu, uint64_t taken)
 {
 	uint64_t theirs = guests(cpu, taken);
@@ -533,7 +566,7 @@ static bool someone_waits(const struct vpmu_cpu *cpu)
 	return false;
 }
 
-/* The first that may be rotated out goes to the end of the list. */
+/* The first that may be rotated out goes to the end of the list. A guest may have left counters since. */
 int vpmu_cpu_rotate(struct vpmu_cpu *cpu)
 {
 	struct vpmu_host_event *e = cpu->events;
@@ -543,12 +576,14 @@ int vpmu_cpu_rotate(struct vpmu_cpu *cpu)
 		return VPMU_ERR_STATE;
 	while (e && (e->config.pinned || !e->placed))
 		e = e->next;
-	if (!e || !someone_waits(cpu))
+	if (!someone_waits(cpu))
 		return 0;
 	owner = change(cpu);
-	displace(e);
-	take_out(e);
-	append(e);
+	if (e) {
+		displace(e);
+		take_out(e);
+		append(e);
+	}
 	schedule(cpu, 0);
 	vpmu_cpu_own(cpu, owner);
 	return 0;

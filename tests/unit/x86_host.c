@@ -757,6 +757,67 @@ static void pinned_or_refused(void **state)
 	at_the_end(&b);
 }
 
+/* Pinned events come first, also where others have all counters already. */
+static void pinned_before_others(void **state)
+{
+	struct vpmu_host_event_config c = host_config(), pinned = host_config();
+	struct vpmu_host_event e[6], p;
+	struct bed b;
+
+	(void)state;
+	pinned.pinned = true;
+	power_on(&b, &amd);
+	b.hw.host_owned = 0xFF;
+	for (unsigned int i = 0; i < 6; i++)
+		assert_int_equal(create(&b, &e[i], &c), 0);
+	host_runs(&b, 10);
+	assert_int_equal(create(&b, &p, &pinned), 0);
+	assert_true(p.placed);
+	assert_false(e[5].placed);
+	host_runs(&b, 7);
+	assert_int_equal(reading(&p).value, 7);
+	assert_int_equal(reading(&e[0]).value, 17);
+	assert_int_equal(reading(&e[5]).value, 10);
+	assert_int_equal(reading(&e[5]).enabled, 17);
+	assert_int_equal(reading(&e[5]).running, 10);
+	assert_int_equal(vpmu_host_event_destroy(&p), 0);
+	assert_true(e[5].placed);
+	for (unsigned int i = 0; i < 6; i++)
+		assert_int_equal(vpmu_host_event_destroy(&e[i]), 0);
+	at_the_end(&b);
+}
+
+/* All events wait for a guest that has all counters, and it leaves them without being put. */
+static void rotated_back(void **state)
+{
+	struct vpmu_host_event_config outside = host_config();
+	struct vpmu_host_event e;
+	struct bed b;
+
+	(void)state;
+	outside.exclude_guest = true;
+	for (unsigned int k = 0; k < ARRAY_SIZE(vendors); k++) {
+		power_on(&b, vendors[k]);
+		make_guest(&b, VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY, b.model.gp);
+		b.hw.host_owned = BIT(b.model.gp) - 1;
+		assert_int_equal(create(&b, &e, &outside), 0);
+		b.hw.host_owned = 0;
+		for (uint8_t i = 0; i < b.model.gp; i++)
+			guest_counts(&b, i);
+		guest_runs(&b, 10);
+		assert_false(e.placed);
+		assert_int_equal(vpmu_cpu_reclaim(&b.cpu, 0), 0);
+		b.hw.host_owned = BIT(b.model.gp) - 1;
+		assert_int_equal(vpmu_cpu_rotate(&b.cpu), 0);
+		assert_true(e.placed);
+		host_runs(&b, 5);
+		assert_int_equal(reading(&e).value, 5);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+		at_the_end(&b);
+	}
+}
+
 /* ---- BUSY under threads ---- */
 
 #define THREADS 8
@@ -842,6 +903,8 @@ int main(void)
 		cmocka_unit_test(too_many_claims),
 		cmocka_unit_test(rotation),
 		cmocka_unit_test(pinned_or_refused),
+		cmocka_unit_test(pinned_before_others),
+		cmocka_unit_test(rotated_back),
 		cmocka_unit_test(busy_under_threads),
 	};
 
