@@ -61,7 +61,8 @@ struct masks {
 
 /*
  * In a register that the host needs too, what stops all of the guest's counters (x86: CTR_Frz, Arm: PMCR.E)
- * would stop the host's: there it is their own enables and interrupt enables that say so.
+ * would stop the host's: there it is their own enables and interrupt enables that say so. And a counter that is
+ * not the guest's now may be the host's: what the guest has of its status stays in memory.
  */
 static struct masks share(const struct vpmu_vcpu *v, struct masks m, uint64_t global)
 {
@@ -69,7 +70,8 @@ static struct masks share(const struct vpmu_vcpu *v, struct masks m, uint64_t gl
 	struct vpmu_state s = { .enabled = m.enabled, .global = global, .status = m.status };
 
 	m.enabled = v->vm->arch->active(v->vm, &s);
-	m.status &= v->vm->counters;
+	m.status &= v->in_hw_counters;
+	m.interrupts &= v->in_hw_counters;
 	if (caps->shared_enable && !(global & caps->global_enable))
 		m.interrupts = 0;
 	return m;
@@ -107,6 +109,18 @@ static uint64_t writable(const struct vpmu_vcpu *v)
 	if (v->cpu->reach == VPMU_REACH_CONTROL)
 		return v->may_differ | (v->vm->counters & v->cpu->hw->caps.direct_values);
 	return v->vm->counters;
+}
+
+/* What must be in the hardware: what can count, and where the line is shared, what holds it up. */
+static uint64_t needed(const struct vpmu_vcpu *v)
+{
+	uint64_t mask = v->state.enabled;
+
+	if (starts_alone(v))
+		return v->vm->counters;
+	if (is_shared(v) && !v->vm->arch->edge)
+		mask |= v->state.status & v->state.interrupts & v->vm->counters;
+	return mask;
 }
 
 /* With everything direct the guest may let its counters count outside: no one but us stops them (A4). */
@@ -261,15 +275,13 @@ static void load(struct vpmu_vcpu *v)
 	const struct vpmu_hw_ops *ops = ops_of(v);
 	struct vpmu_cpu *cpu = v->cpu;
 	struct vpmu_hw *hw = cpu->hw;
-	struct masks m = masks_now(v);
-	uint64_t needed;
+	struct masks m;
 
 	vpmu_cpu_own(cpu, VPMU_OWNER_TRANSITION);
 	cpu->resident = v;
 	cpu->stopped = false;
 	vpmu_cpu_set_reach(cpu, reach_for(v));
-	needed = starts_alone(v) ? v->vm->counters : v->state.enabled;
-	vpmu_host_yield(cpu, needed);
+	vpmu_host_yield(cpu, needed(v));
 	ops->boundary(hw, v->vm->counters, 0);
 	set_route(v);
 	cpu->host_global = ops->global(hw);
@@ -277,8 +289,9 @@ static void load(struct vpmu_vcpu *v)
 	drop_late_status(v);
 	v->in_hw = v->vm->arch->direct_items[cpu->reach];
 	v->in_hw_counters = 0;
-	put_counters(v, needed);
+	put_counters(v, needed(v));
 	show_all(v);
+	m = masks_now(v);
 	if (m.status)
 		ops->status_set(hw, m.status);
 	if (m.interrupts)
@@ -300,7 +313,7 @@ static uint64_t own_status(const struct vpmu_vcpu *v, uint64_t status)
 	status &= ~v->cpu->host_counters;
 	if (!is_shared(v))
 		return status;
-	return (status & v->vm->counters) | (v->state.status & ~v->vm->counters);
+	return (status & v->in_hw_counters) | (v->state.status & ~v->in_hw_counters);
 }
 
 static void pull_scalars(struct vpmu_vcpu *v, uint32_t items)
@@ -464,7 +477,7 @@ static void mediated_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters
 
 static void push_counters(struct vpmu_vcpu *v, const struct vpmu_change *c)
 {
-	uint64_t fresh = v->state.enabled & ~v->in_hw_counters;
+	uint64_t fresh = needed(v) & ~v->in_hw_counters;
 	uint64_t values = c->values & v->in_hw_counters;
 	uint64_t selectors = c->selectors & v->in_hw_counters & ~fresh;
 
@@ -518,6 +531,7 @@ static void mediated_push(struct vpmu_vcpu *v, const struct vpmu_change *c)
 	if (old.enabled & ~now.enabled)
 		ops->stop(hw, old.enabled & ~now.enabled);
 	push_counters(v, c);
+	now = masks_now(v);
 	push_bits(hw, old.status, now.status, ops->status_clear, ops->status_set);
 	push_bits(hw, old.interrupts, now.interrupts, ops->interrupts_clear, ops->interrupts_set);
 	if (now.enabled & ~old.enabled)

@@ -818,6 +818,47 @@ static void rotated_back(void **state)
 	}
 }
 
+/* The guest's top counter has overflowed and is stopped: an event gets it, and the guest keeps its status. */
+static void status_of_a_lent_counter(void **state)
+{
+	struct vpmu_host_event_config outside = host_config();
+	struct vpmu_host_event e;
+	struct bed b;
+
+	(void)state;
+	outside.exclude_guest = true;
+	outside.period = 100;
+	for (unsigned int k = 0; k < ARRAY_SIZE(vendors); k++) {
+		uint32_t status = vendors[k] == &intel ? X86_MSR_GLOBAL_STATUS : X86_MSR_AMD_GLOBAL_STATUS;
+		unsigned int top;
+
+		power_on(&b, vendors[k]);
+		top = b.model.gp - 1u;
+		make_guest(&b, VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY, b.model.gp);
+		guest_write(&b, vendors[k] == &intel ? X86_MSR_PMC(top) : X86_MSR_PERF_CTR(top),
+			    BIT(48) - 5);
+		guest_counts(&b, top);
+		guest_runs(&b, 7);
+		guest_write(&b, b.vendor->ctl + top * b.vendor->step, INSTRUCTIONS);
+		assert_int_equal(guest_read(&b, status), BIT(top));
+		b.hw.host_owned = BIT(top);
+		assert_int_equal(create(&b, &e, &outside), 0);
+		assert_int_equal(e.counter, top);
+		guest_counts(&b, 0);
+		guest_runs(&b, 3);
+		assert_int_equal(b.hw.pmu.global_status, 0);
+		assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_LATE);
+		assert_null(vpmu_cpu_sample(&b.cpu));
+		assert_int_equal(guest_read(&b, status), BIT(top));
+		guest_write(&b, b.vendor->reset, BIT(top));
+		assert_int_equal(guest_read(&b, status), 0);
+		assert_int_equal(reading(&e).value, 0);
+		assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		at_the_end(&b);
+	}
+}
+
 /* ---- BUSY under threads ---- */
 
 #define THREADS 8
@@ -905,6 +946,7 @@ int main(void)
 		cmocka_unit_test(pinned_or_refused),
 		cmocka_unit_test(pinned_before_others),
 		cmocka_unit_test(rotated_back),
+		cmocka_unit_test(status_of_a_lent_counter),
 		cmocka_unit_test(busy_under_threads),
 	};
 
