@@ -4,8 +4,10 @@
 # hetero-guest.sh - runs in the Linux guest of hetero.sh: what its driver found, and that it counts and samples,
 # as "figure NAME VALUE".
 echo "figure driver_counters $(dmesg | sed -n 's/.*pmuv3.* PMU driver, \([0-9]*\) .*/\1/p')"
-for event in cpu_cycles inst_retired; do
-	[ ! -e /sys/bus/event_source/devices/armv8_pmuv3*/events/$event ] || echo "figure event $event"
+for event in /sys/bus/event_source/devices/armv8_pmuv3*/events/*; do
+	case ${event##*/} in
+	cpu_cycles | inst_retired) echo "figure event ${event##*/}" ;;
+	esac
 done
 perf stat -x, -o stat.csv -e cycles:u loop 10000000
 echo "figure cycles_u $(awk -F, '/cycles:u/ { print $1 }' stat.csv)"
