@@ -240,14 +240,14 @@ static bool sees_ring(const struct tenant_world *w, const struct vpmu_host_event
 	return ring == TENANT_USER ? c->user : c->kernel;
 }
 
+/* A sample each (period) events; those that are due when somebody comes to look are one. */
 static void count_event(struct tenant_host_event *h, uint64_t n)
 {
+	uint64_t before = h->count;
+
 	h->count += n;
-	if (!h->e.config.period || !n)
-		return;
-	if (n >= h->left)
+	if (h->e.config.period && before / h->e.config.period != h->count / h->e.config.period)
 		h->owed = true;
-	h->left -= n < h->left ? n : h->left;
 }
 
 static void count_host(struct tenant_cpu *c, bool guest, unsigned int ring, const uint64_t *amount,
@@ -353,7 +353,6 @@ static void take_sample(struct tenant_cpu *c, const struct vpmu_host_event *e)
 		if (!h->owed)
 			tenant_fail(c->world, "CPU %u: a sample that nothing explains", c->number);
 		h->owed = false;
-		h->left = h->e.config.period;
 		c->world->samples++;
 		hit(c, TENANT_SAMPLE, owner(c));
 		return;
@@ -996,7 +995,6 @@ static void create(struct tenant_cpu *c, unsigned int k)
 	h->owed = false;
 	h->event = event;
 	h->count = h->enabled = h->running = 0;
-	h->left = config.period;
 	hit(c, TENANT_CREATE, before);
 	check_fair(c);
 }

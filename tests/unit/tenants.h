@@ -165,7 +165,7 @@ struct tenant_host_event {
 	bool lives;
 	bool owed;                   /* a sample */
 	enum tenant_event event;
-	uint64_t count, enabled, running, left;
+	uint64_t count, enabled, running;
 };
 
 struct tenant_cpu {
