@@ -8,6 +8,7 @@
 #   host     library, command and tests for this machine, gcc
 #   clang    the same with clang
 #   asan     the same with AddressSanitizer and UndefinedBehaviorSanitizer
+#   tsan     the tests with threads, with ThreadSanitizer
 #   arm64    the EL2 monitor and the bare-metal guests
 #   install  what `make install` installs, for PREFIX (default /usr/local)
 set -eu
@@ -38,7 +39,9 @@ setup()
 		}
 	fi
 	echo "== compile $dir"
-	ninja -C "$dir" --quiet
+	# Without targets: all. Their names have no spaces.
+	# shellcheck disable=SC2086
+	ninja -C "$dir" --quiet ${targets:-}
 }
 
 export CC=gcc
@@ -55,6 +58,11 @@ for name; do
 		;;
 	# The checks of exported and undefined symbols look at the other builds.
 	asan) setup asan -Db_sanitize=address,undefined -Db_lundef=false ;;
+	tsan)
+		targets="tests/unit/test-threads tests/unit/test-x86-host"
+		setup tsan -Db_sanitize=thread -Db_lundef=false
+		targets=
+		;;
 	arm64)
 		scripts/fdt.sh
 		setup arm64 --cross-file cross/aarch64-elf.ini

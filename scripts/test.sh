@@ -81,6 +81,7 @@ full()
 	[ ! -d build/host ] || unit gcc build/host --suite long
 	build clang && unit clang build/clang
 	build asan && unit asan build/asan
+	build tsan && unit tsan build/tsan threads x86-host
 	stage "images and a newer QEMU"
 	record qemu10 scripts/qemu10.sh
 	record guest guests/linux/build.sh

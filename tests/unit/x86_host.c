@@ -6,6 +6,7 @@
 #include "cmocka_vpmu.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -862,66 +863,165 @@ static void status_of_a_lent_counter(void **state)
 /* ---- BUSY under threads ---- */
 
 #define THREADS 8
-#define ROUNDS 2000
+#define ROUNDS 40000u
 
-/* Of all threads: VMs and events that live. Both at once is what must not be. */
-static _Atomic int vms_alive, events_alive, collisions;
+/* What a thread makes, and ends again. */
+enum life {
+	A_MEDIATED_VM,
+	A_PARTITIONED_VM,
+	A_PASSED_VM,
+	AN_EMULATED_VM,
+	AN_EVENT,                    /* counts inside guests */
+	A_WATCHDOG,
+	AN_EVENT_OUTSIDE,
+	AN_EVENT_OF_THE_HYPERVISOR,
+	AN_EVENT_OF_A_VM,
+	AN_EVENT_OF_A_VCPU,
+	LIVES,
+};
+
+/* Which of them must never live at once. */
+static const uint32_t apart[LIVES] = {
+	[A_MEDIATED_VM] = BIT(AN_EVENT) | BIT(A_WATCHDOG) | BIT(A_PASSED_VM),
+	[A_PARTITIONED_VM] = BIT(A_PASSED_VM),
+	[A_PASSED_VM] = BIT(A_MEDIATED_VM) | BIT(A_PARTITIONED_VM) | BIT(A_PASSED_VM) | BIT(AN_EVENT) |
+			BIT(A_WATCHDOG),
+	[AN_EVENT] = BIT(A_MEDIATED_VM) | BIT(A_PASSED_VM),
+	[A_WATCHDOG] = BIT(A_MEDIATED_VM) | BIT(A_PASSED_VM),
+};
+
+/* Of all threads. */
+static _Atomic int alive[LIVES], made[LIVES], refused[LIVES], collisions, surprises;
 
 struct worker {
 	struct vpmu_machine *machine;
 	struct bed bed;              /* a CPU of its own */
+	struct vpmu_vm theirs;       /* an emulated VM, for events to be about */
+	struct vpmu_vcpu theirs_v;
+	struct vpmu_host_event event;
+	uint64_t random;
 };
 
-static void *makes_vms(void *argument)
+static int make_vm_of(struct worker *w, struct vpmu_vm *vm, enum vpmu_mode mode)
 {
-	struct worker *w = argument;
-	struct vpmu_vm_config config = { .size = sizeof(config), .mode = VPMU_MODE_MEDIATED };
+	struct vpmu_vm_config config = { .size = sizeof(config), .mode = mode };
 
-	for (unsigned int i = 0; i < ROUNDS; i++) {
-		if (vpmu_x86_vm_init(&w->bed.vm, w->machine, &w->bed.model, &config))
-			continue;
-		vms_alive++;
-		collisions += events_alive != 0;
-		vms_alive--;
+	w->bed.model.gp = mode == VPMU_MODE_PARTITIONED ? 4 : 8;
+	return vpmu_x86_vm_init(vm, w->machine, &w->bed.model, &config);
+}
+
+static struct vpmu_host_event_config event_config(const struct worker *w, enum life life)
+{
+	struct vpmu_host_event_config c = host_config();
+
+	c.watchdog = life == A_WATCHDOG;
+	c.period = life == A_WATCHDOG ? 1000 : 0;
+	c.exclude_guest = life == AN_EVENT_OUTSIDE;
+	if (life == AN_EVENT_OF_THE_HYPERVISOR)
+		c.scope = VPMU_SCOPE_HYPERVISOR;
+	if (life == AN_EVENT_OF_A_VM)
+		c.scope = VPMU_SCOPE_VM;
+	if (life == AN_EVENT_OF_A_VCPU)
+		c.scope = VPMU_SCOPE_VCPU;
+	c.vm = &w->theirs;
+	c.vcpu = &w->theirs_v;
+	return c;
+}
+
+static int begin(struct worker *w, enum life life)
+{
+	static const enum vpmu_mode modes[] = {
+		[A_MEDIATED_VM] = VPMU_MODE_MEDIATED, [A_PARTITIONED_VM] = VPMU_MODE_PARTITIONED,
+		[A_PASSED_VM] = VPMU_MODE_PASSTHROUGH, [AN_EMULATED_VM] = VPMU_MODE_EMULATED,
+	};
+	const struct vpmu_host_event_config config = event_config(w, life);
+
+	if (life < ARRAY_SIZE(modes))
+		return make_vm_of(w, &w->bed.vm, modes[life]);
+	return vpmu_host_event_create(&w->event, w->machine, &w->bed.cpu, &config);
+}
+
+static void end(struct worker *w, enum life life)
+{
+	if (life <= AN_EMULATED_VM)
 		vpmu_vm_end(&w->bed.vm);
-	}
-	return NULL;
+	else if (vpmu_host_event_destroy(&w->event))
+		surprises++;
 }
 
-static void *makes_events(void *argument)
+static void look_around(enum life life)
+{
+	for (enum life other = 0; other < LIVES; other++) {
+		if (apart[life] >> other & 1 && alive[other] > (other == life))
+			collisions++;
+	}
+}
+
+static void live(struct worker *w, enum life life)
+{
+	int error = begin(w, life);
+
+	if (error) {
+		refused[life]++;
+		/* Nobody is refused whom nothing can be in the way of, and a watchdog is named. */
+		if (!apart[life] || (error != VPMU_ERR_BUSY && error != VPMU_ERR_WATCHDOG) ||
+		    (life == A_WATCHDOG && error != VPMU_ERR_WATCHDOG))
+			surprises++;
+		return;
+	}
+	made[life]++;
+	alive[life]++;
+	look_around(life);
+	if (w->random >> 40 & 1)
+		sched_yield();
+	look_around(life);
+	alive[life]--;
+	end(w, life);
+}
+
+static _Atomic unsigned int started;
+
+static void *lives(void *argument)
 {
 	struct worker *w = argument;
-	const struct vpmu_host_event_config config = host_config();
-	struct vpmu_host_event e;
 
+	for (started++; started < THREADS;)
+		sched_yield();
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		if (vpmu_host_event_create(&e, w->machine, &w->bed.cpu, &config))
-			continue;
-		events_alive++;
-		collisions += vms_alive != 0;
-		events_alive--;
-		(void)vpmu_host_event_destroy(&e);
+		w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+		live(w, (enum life)((w->random >> 33) % LIVES));
 	}
 	return NULL;
 }
 
+/* Ice Lake: what is passed through has no AnyThread. */
 static void busy_under_threads(void **state)
 {
+	static const struct vendor icelake = { X86_CPU_ICELAKE, 0x186, 0xC1, 1, 0x38F, 0x390 };
 	static struct worker workers[THREADS];
 	pthread_t threads[THREADS];
 
 	(void)state;
 	for (unsigned int i = 0; i < THREADS; i++) {
-		power_on(&workers[i].bed, &intel);
-		workers[i].bed.hw.host_owned = 0xFF;
-		workers[i].machine = &workers[0].bed.machine;
+		struct worker *w = &workers[i];
+
+		power_on(&w->bed, &icelake);
+		w->bed.hw.host_owned = 0xFF;
+		w->machine = &workers[0].bed.machine;
+		w->random = i;
+		assert_int_equal(make_vm_of(w, &w->theirs, VPMU_MODE_EMULATED), 0);
+		vpmu_vcpu_init(&w->theirs_v, &w->theirs);
 	}
 	for (unsigned int i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, i % 2 ? makes_vms : makes_events,
-						&workers[i]), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, lives, &workers[i]), 0);
 	for (unsigned int i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	for (enum life life = 0; life < LIVES; life++) {
+		print_message("# %d: %d made, %d refused\n", (int)life, made[life], refused[life]);
+		assert_in_range(made[life], 1, THREADS * ROUNDS);
+	}
 	assert_int_equal(collisions, 0);
+	assert_int_equal(surprises, 0);
 	assert_int_equal(workers[0].bed.machine.claims, 0);
 }
 
