@@ -413,6 +413,8 @@ static void judge_masks(void **state)
 			assert_non_null(vpmu_armv8_judge_el1(&seen));
 		}
 	}
+	for (seen = good; seen.trapped--;)
+		assert_non_null(vpmu_armv8_judge_el1(&seen));
 	seen = good;
 	seen.value = 0;
 	assert_non_null(vpmu_armv8_judge_el1(&seen));
@@ -724,6 +726,43 @@ static void makes_room(void **state)
 	}
 }
 
+/* A host with a PMU driver of its own finds all counters under PMCR.E after a reclaim and after a put (V7). */
+static void driver_finds_all_counters(void **state)
+{
+	struct bed b;
+	struct part_cpu *c = &b.cpus[0];
+	struct part_guest *g = &b.guests[0];
+
+	(void)state;
+	for (unsigned int k = 0; k < 4; k++) {
+		power_on(&b, both[k % 2], both[k % 2], 13);
+		add_guest(&b, 0, VPMU_MODE_MEDIATED, kinds[k / 2], 2);
+		load(g, c);
+		for (unsigned int i = 0; i < 2; i++) {
+			uint64_t on = MODEL_PMCR_E | MODEL_PMCR_LC, all = 0x3F;
+
+			enter(g);
+			write_el1(g, MODEL_PMCNTENSET, 3);
+			write_el1(g, MODEL_PMCR, MODEL_PMCR_E | MODEL_PMCR_LC);
+			leave(g);
+			if (i)
+				put(g);
+			assert_int_equal(vpmu_cpu_reclaim(&c->cpu, all), 0);
+			assert_true(model_el2_access(&c->pmu, MODEL_PMCNTENSET, true, &all));
+			assert_true(model_el2_access(&c->pmu, MODEL_PMCR, true, &on));
+			for (unsigned int n = 0; n < 6; n++) {
+				uint64_t selector = MODEL_FILTER_NSH | MEM_ACCESS;
+
+				assert_true(model_el2_access(&c->pmu, MODEL_PMEVTYPER(n), true, &selector));
+				assert_true(model_counts(&c->pmu, n, 2));
+			}
+			on = MODEL_PMCR_LC;
+			assert_true(model_el2_access(&c->pmu, MODEL_PMCR, true, &on));
+			assert_true(model_el2_access(&c->pmu, MODEL_PMCNTENCLR, true, &all));
+		}
+	}
+}
+
 /* ---- Random schedules ---- */
 
 static void random_event_of_host(struct part_cpu *c, unsigned int i)
@@ -903,6 +942,7 @@ int main(void)
 		cmocka_unit_test(costs_nothing),
 		cmocka_unit_test(pending_across_switches),
 		cmocka_unit_test(makes_room),
+		cmocka_unit_test(driver_finds_all_counters),
 		cmocka_unit_test(random_schedules),
 	};
 
