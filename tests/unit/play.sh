@@ -489,6 +489,60 @@ host_run 5
 run 5
 X
 plays off 0 '^ok t .intel off.$'
+mode=bare
+refuses bare-without-hypervisor "^t.play:4: 'create' has no meaning for intel, bare; put it" <<'X'
+create
+X
+refuses bare-without-source "^t.play:4: 'creates' has no meaning for intel, bare; put it" <<'X'
+expect creates == 0
+X
+script bare-vcpu <<'X'
+vcpu 1: run 1
+X
+plays bare-vcpu 2 't.play:4: there is no vCPU 1$'
+script bare-counter <<'X'
+expect value(0) == 0
+X
+plays bare-counter 2 't.play:4: there is no hypervisor to do it$'
+script bare <<'X'
+expect bare && !emulated && !mediated && !off && version == 2
+lvtpc = 0x400
+wrmsr CTL(0) = SELI(INSTRUCTIONS)
+wrmsr CTR(0) = -10
+run 100 step=3 until_pmi
+expect executed == 12 && pmis == 1 && rdpmc(0) == 2 && lvtpc == 0x10400
+# What a guest could not notice does nothing.
+exit; put; load; migrate 0; enter
+expect rdpmc(0) == 2
+mark
+expect pmis == 0
+expect GP rdmsr(IA32_PERF_CAPABILITIES + 0x1000)
+reset
+expect rdpmc(0) == 0 && lvtpc == 0x10000
+only not bare { expect 0 }
+X
+plays bare 0 '^ok t .intel bare.$'
+model='amd v=0 gp=0'
+script bare-machine <<'X'
+run 1
+X
+plays bare-machine 2 't.play:4: the hardware is one that does not exist'
+model='arm n=2'
+script bare-arm <<'X'
+msr PMEVTYPER1_EL0 = INSTRUCTIONS
+msr PMEVCNTR1_EL0 = -3
+msr PMINTENSET_EL1 = 2
+msr PMCNTENSET_EL0 = 2
+msr PMCR_EL0 = 1
+expect UNDEF mrs(PMEVCNTR2_EL0)
+expect EL1 mrs(PMCCNTR_EL0, el=0)
+run 5
+expect pmis == 1 && line && mrs(PMEVCNTR1_EL0) & 0xFFFF_FFFF == 2
+msr PMOVSCLR_EL0 = 2
+expect !line
+X
+plays bare-arm 0 '^ok t .arm n=2 bare.$'
+model=
 mode=passthrough
 model='intel v=5 fw=1'
 script passed-through <<'X'

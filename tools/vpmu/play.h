@@ -46,6 +46,7 @@ enum play_mode {
 	PLAY_PARTITIONED_EAGER,
 	PLAY_PASSTHROUGH,
 	PLAY_OFF,                    /* on a physical CPU, and has none of its counters */
+	PLAY_BARE,                   /* no hypervisor: the guest on the software PMU itself */
 	PLAY_MODES,
 };
 
@@ -58,6 +59,7 @@ enum play_needs {
 	PLAY_NEEDS_ARM = 1 << 1,
 	PLAY_NEEDS_EMULATED = 1 << 2,
 	PLAY_NEEDS_MEDIATED = 1 << 3,
+	PLAY_TAKES_BARE = 1 << 4,    /* has a meaning without a hypervisor */
 };
 
 /* ---- The tree ---- */
@@ -367,6 +369,10 @@ void play_accessed(struct play_run *r, const char *what, int returned);
 void play_must(struct play_run *r, const char *what, int returned);
 
 bool play_is(const struct play_run *r, uint32_t archs);
+static inline bool play_is_bare(const struct play_run *r)
+{
+	return r->what->mode == PLAY_BARE;
+}
 #define PLAY_X86 (1u << PLAY_INTEL | 1u << PLAY_AMD)
 
 #endif /* VPMU_TOOLS_PLAY_H */

@@ -17,7 +17,8 @@ static void check_needs(struct check *c, uint32_t line, const char *name, uint8_
 	has |= c->mode <= PLAY_DEAR ? PLAY_NEEDS_EMULATED : PLAY_NEEDS_MEDIATED;
 	if (c->file->mixed)
 		has |= PLAY_NEEDS_EMULATED | PLAY_NEEDS_MEDIATED;
-	if (c->bad || !(needs & ~has))
+	has |= PLAY_TAKES_BARE;
+	if (c->bad || (!(needs & ~has) && (c->mode != PLAY_BARE || needs & PLAY_TAKES_BARE)))
 		return;
 	c->bad = true;
 	fflush(stdout);

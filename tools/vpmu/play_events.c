@@ -123,6 +123,15 @@ static void arm_ran(struct play_cpu *cpu, const struct play_burst *b, unsigned i
 	cpu->arm.time += b->nanoseconds;
 }
 
+void play_bare_ran(struct play_run *r, const struct play_burst *burst)
+{
+	if (play_is(r, PLAY_X86))
+		x86_ran(play_bare(r), burst, false);
+	else
+		arm_ran(play_bare(r), burst, burst->user ? 0 : 1);
+	play_bare_interrupts(r);
+}
+
 bool play_guest_ran(struct play_run *r, struct play_vcpu *v, const struct play_burst *burst)
 {
 	struct play_cpu *cpu = &r->world->cpus[v->cpu];

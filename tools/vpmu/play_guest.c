@@ -45,7 +45,7 @@ static int trapped_msr(struct play_vcpu *v, uint32_t index, bool write, uint64_t
 }
 
 /* By hand or not, an access that traps is one between exit and enter. */
-static int access_msr(struct play_run *r, uint32_t index, bool write, uint64_t *value)
+static int guest_msr(struct play_run *r, uint32_t index, bool write, uint64_t *value)
 {
 	struct play_vcpu *v = guest(r);
 	struct x86_pmu *pmu = &r->world->cpus[v->cpu].x86.pmu;
@@ -66,6 +66,13 @@ static int access_msr(struct play_run *r, uint32_t index, bool write, uint64_t *
 	return said;
 }
 
+static int access_msr(struct play_run *r, uint32_t index, bool write, uint64_t *value)
+{
+	if (play_is_bare(r))
+		return play_bare_msr(r, index, write, value);
+	return guest_msr(r, index, write, value);
+}
+
 static void wrmsr(struct play_run *r, const struct play_arg *args)
 {
 	uint32_t index = (uint32_t)play_arg(r, args, 0);
@@ -82,6 +89,24 @@ static uint64_t rdmsr(struct play_run *r, const struct play_arg *args)
 	return r->value = value;
 }
 
+static int guest_rdpmc(struct play_run *r, struct vpmu_x86_rdpmc *p)
+{
+	struct play_vcpu *v = guest(r);
+	bool paused = v->place == PLAY_IN;
+	int said;
+
+	if (runs_direct(v) && vpmu_x86_rdpmc_is_direct(&v->v))
+		return x86_pmu_rdpmc(&r->world->cpus[v->cpu].x86.pmu, p->index, p->cpl, p->pce,
+				     p->protected_mode, &p->value)
+			       ? VPMU_HANDLED
+			       : VPMU_FAULT_GP;
+	if (paused)
+		play_exit(r, v);
+	said = vpmu_x86_rdpmc(&v->v, p);
+	play_resume(r, v, paused);
+	return said;
+}
+
 static uint64_t rdpmc(struct play_run *r, const struct play_arg *args)
 {
 	struct vpmu_x86_rdpmc rdpmc = {
@@ -90,22 +115,9 @@ static uint64_t rdpmc(struct play_run *r, const struct play_arg *args)
 		.pce = play_option(r, args, "pce", 0),
 		.protected_mode = play_option(r, args, "pe", 1),
 	};
-	struct play_vcpu *v = guest(r);
-	bool paused = v->place == PLAY_IN;
-	int said;
 
-	if (runs_direct(v) && vpmu_x86_rdpmc_is_direct(&v->v)) {
-		said = x86_pmu_rdpmc(&r->world->cpus[v->cpu].x86.pmu, rdpmc.index, rdpmc.cpl,
-				     rdpmc.pce, rdpmc.protected_mode, &rdpmc.value)
-			       ? VPMU_HANDLED
-			       : VPMU_FAULT_GP;
-	} else {
-		if (paused)
-			play_exit(r, v);
-		said = vpmu_x86_rdpmc(&v->v, &rdpmc);
-		play_resume(r, v, paused);
-	}
-	play_accessed(r, "RDPMC", said);
+	play_accessed(r, "RDPMC",
+		      play_is_bare(r) ? play_bare_rdpmc(r, &rdpmc) : guest_rdpmc(r, &rdpmc));
 	return r->value = rdpmc.value;
 }
 
@@ -124,10 +136,18 @@ static uint64_t cpuid(struct play_run *r, const struct play_arg *args)
 static void set_lvtpc(struct play_run *r, const struct play_arg *args)
 {
 	uint32_t value = (uint32_t)play_arg(r, args, 0);
-	struct play_vcpu *v = guest(r);
-	bool paused = play_pause(r, v);
-	int said = vpmu_vcpu_lvtpc(&v->v, value);
+	struct play_vcpu *v;
+	bool paused;
+	int said;
 
+	if (play_is_bare(r)) {
+		play_bare(r)->x86.pmu.lvtpc = value;
+		play_returned(r, "the write of LVTPC", VPMU_HANDLED);
+		return;
+	}
+	v = guest(r);
+	paused = play_pause(r, v);
+	said = vpmu_vcpu_lvtpc(&v->v, value);
 	if (!said)
 		v->lvtpc = value;
 	play_resume(r, v, paused);
@@ -137,7 +157,7 @@ static void set_lvtpc(struct play_run *r, const struct play_arg *args)
 static uint64_t get_lvtpc(struct play_run *r, const struct play_arg *args)
 {
 	(void)args;
-	return play_vcpu(r)->lvtpc;
+	return play_is_bare(r) ? play_bare(r)->x86.pmu.lvtpc : play_vcpu(r)->lvtpc;
 }
 
 static void hlt(struct play_run *r, const struct play_arg *args)
@@ -165,7 +185,7 @@ static int direct_sysreg(struct play_run *r, struct play_vcpu *v, struct vpmu_ar
 	}
 }
 
-static int access_sysreg(struct play_run *r, struct vpmu_arm_access *access)
+static int guest_sysreg(struct play_run *r, struct vpmu_arm_access *access)
 {
 	struct play_vcpu *v = guest(r);
 	bool paused = v->place == PLAY_IN;
@@ -183,6 +203,11 @@ static int access_sysreg(struct play_run *r, struct vpmu_arm_access *access)
 		play_deliver(r, v);
 	play_resume(r, v, paused);
 	return said;
+}
+
+static int access_sysreg(struct play_run *r, struct vpmu_arm_access *access)
+{
+	return play_is_bare(r) ? play_bare_sysreg(r, access) : guest_sysreg(r, access);
 }
 
 static uint32_t sysreg(struct play_run *r, uint64_t number)
@@ -245,7 +270,9 @@ static struct play_burst portion(const struct play_burst *b, uint64_t done, uint
 
 static void run_portion(struct play_run *r, struct play_vcpu *v, const struct play_burst *b)
 {
-	if (play_guest_ran(r, v, b)) {
+	if (play_is_bare(r)) {
+		play_bare_ran(r, b);
+	} else if (play_guest_ran(r, v, b)) {
 		play_exit(r, v);
 		play_enter(r, v);
 	} else {
@@ -260,14 +287,16 @@ static void run(struct play_run *r, const struct play_arg *args)
 	struct play_burst b = play_burst_of(r, args);
 	uint64_t step = play_option(r, args, "step", b.instructions);
 	bool until_pmi = play_find_option(args, "until_pmi");
-	struct play_vcpu *v = guest(r);
-	uint64_t pmis = v->counts.pmis;
+	struct play_vcpu *v = play_is_bare(r) ? NULL : guest(r);
+	const struct play_counts *counts = v ? &v->counts : &play_bare(r)->alone;
+	uint64_t pmis = counts->pmis;
 
 	if (!b.instructions)
 		step = 1;
 	if (!step || b.instructions / step > PORTIONS_MAX)
 		play_senseless(r, "more than %u portions", PORTIONS_MAX);
-	play_go_in(r, v);
+	if (v)
+		play_go_in(r, v);
 	if (!b.instructions) {
 		run_portion(r, v, &b);
 		r->executed = 0;
@@ -279,26 +308,28 @@ static void run(struct play_run *r, const struct play_arg *args)
 
 		run_portion(r, v, &part);
 		r->executed += part.instructions;
-		if (until_pmi && v->counts.pmis != pmis)
+		if (until_pmi && counts->pmis != pmis)
 			return;
 	}
 }
 
 const struct play_command play_guest_commands[] = {
-	{ .name = "wrmsr", .run = wrmsr, .assigns = true, .needs = PLAY_NEEDS_X86 },
-	{ .name = "lvtpc", .run = set_lvtpc, .min = 1, .max = 1, .needs = PLAY_NEEDS_X86 },
+	{ .name = "wrmsr", .run = wrmsr, .assigns = true, .needs = PLAY_NEEDS_X86 | PLAY_TAKES_BARE },
+	{ .name = "lvtpc", .run = set_lvtpc, .min = 1, .max = 1,
+	  .needs = PLAY_NEEDS_X86 | PLAY_TAKES_BARE },
 	{ .name = "hlt", .run = hlt },
-	{ .name = "msr", .run = msr, .assigns = true, .needs = PLAY_NEEDS_ARM, .options = "el0" },
-	{ .name = "run", .run = run, .min = 1, .max = 1,
+	{ .name = "msr", .run = msr, .assigns = true,
+	  .needs = PLAY_NEEDS_ARM | PLAY_TAKES_BARE, .options = "el0" },
+	{ .name = "run", .run = run, .min = 1, .max = 1, .needs = PLAY_TAKES_BARE,
 	  .options = PLAY_RUN_KEYS " step= until_pmi" },
 	{ 0 },
 };
 
 const struct play_function play_guest_functions[] = {
-	{ "rdmsr", 1, 1, PLAY_NEEDS_X86, NULL, rdmsr },
-	{ "rdpmc", 1, 1, PLAY_NEEDS_X86, "cpl= pce= pe=", rdpmc },
+	{ "rdmsr", 1, 1, PLAY_NEEDS_X86 | PLAY_TAKES_BARE, NULL, rdmsr },
+	{ "rdpmc", 1, 1, PLAY_NEEDS_X86 | PLAY_TAKES_BARE, "cpl= pce= pe=", rdpmc },
 	{ "cpuid", 2, 4, PLAY_NEEDS_X86, NULL, cpuid },
-	{ "lvtpc", 0, 0, PLAY_NEEDS_X86, NULL, get_lvtpc },
-	{ "mrs", 1, 1, PLAY_NEEDS_ARM, "el=", mrs },
+	{ "lvtpc", 0, 0, PLAY_NEEDS_X86 | PLAY_TAKES_BARE, NULL, get_lvtpc },
+	{ "mrs", 1, 1, PLAY_NEEDS_ARM | PLAY_TAKES_BARE, "el=", mrs },
 	{ 0 },
 };

@@ -111,6 +111,20 @@ static void migrate(struct play_run *r, const struct play_arg *args)
 		play_enter(r, v);
 }
 
+/* What a guest cannot notice has no meaning without a hypervisor, and no effect. */
+#define UNNOTICED(name, call) \
+	static void name(struct play_run *r, const struct play_arg *args) \
+	{ \
+		if (!play_is_bare(r)) \
+			call(r, args); \
+	}
+
+UNNOTICED(load_or_not, load)
+UNNOTICED(enter_or_not, enter)
+UNNOTICED(leave_or_not, leave)
+UNNOTICED(put_or_not, put)
+UNNOTICED(migrate_or_not, migrate)
+
 /* ---- The CPU ---- */
 
 static unsigned int number_of(struct play_run *r, const struct play_cpu *cpu)
@@ -390,10 +404,15 @@ static void set(struct play_run *r, const struct play_arg *args)
 
 static void reset(struct play_run *r, const struct play_arg *args)
 {
-	struct play_vcpu *v = play_vcpu(r);
+	struct play_vcpu *v;
 	int said;
 
 	(void)args;
+	if (play_is_bare(r)) {
+		r->world->bare_exists = false;
+		return;
+	}
+	v = play_vcpu(r);
 	if (!r->by_hand)
 		play_put(r, v);
 	said = vpmu_vcpu_reset(&v->v);
@@ -434,11 +453,11 @@ const struct play_command play_host_commands[] = {
 	{ .name = "machine", .run = machine, .options = "cpu= " PLAY_HARDWARE_KEYS },
 	{ .name = "destroy", .run = destroy },
 	{ .name = "detach", .run = detach },
-	{ .name = "load", .run = load, .options = "cpu=" },
-	{ .name = "enter", .run = enter },
-	{ .name = "exit", .run = leave },
-	{ .name = "put", .run = put },
-	{ .name = "migrate", .run = migrate, .min = 1, .max = 1 },
+	{ .name = "load", .run = load_or_not, .needs = PLAY_TAKES_BARE, .options = "cpu=" },
+	{ .name = "enter", .run = enter_or_not, .needs = PLAY_TAKES_BARE },
+	{ .name = "exit", .run = leave_or_not, .needs = PLAY_TAKES_BARE },
+	{ .name = "put", .run = put_or_not, .needs = PLAY_TAKES_BARE },
+	{ .name = "migrate", .run = migrate_or_not, .needs = PLAY_TAKES_BARE, .min = 1, .max = 1 },
 	{ .name = "reclaim", .run = reclaim, .options = "owns=" },
 	{ .name = "request_reclaim", .run = request_reclaim, .min = 1, .max = 1 },
 	{ .name = "poll", .run = poll },
@@ -455,10 +474,10 @@ const struct play_command play_host_commands[] = {
 	{ .name = "restore_msrs", .run = restore_msrs, STATE, X86_ONLY,
 	  .options = "reverse shuffle" },
 	{ .name = "set", .run = set, .assigns = true, X86_ONLY },
-	{ .name = "reset", .run = reset },
+	{ .name = "reset", .run = reset, .needs = PLAY_TAKES_BARE },
 	{ .name = "time", .run = wait, .min = 1, .max = 1 },
 	{ .name = "host", .run = host, .assigns = true, MEDIATED },
 	{ .name = "host_run", .run = host_run, .min = 1, .max = 1, .options = PLAY_RUN_KEYS },
-	{ .name = "mark", .run = mark },
+	{ .name = "mark", .run = mark, .needs = PLAY_TAKES_BARE },
 	{ 0 },
 };

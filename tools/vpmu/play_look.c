@@ -28,22 +28,31 @@ MODE_LOOK(is_mediated, "mediated")
 MODE_LOOK(is_partitioned, "partitioned")
 MODE_LOOK(is_passed_through, "passthrough")
 MODE_LOOK(is_off, "off")
+MODE_LOOK(is_bare, "bare")
 
 static bool is_x86_case(const struct play_run *r)
 {
 	return r->what->model->arch != PLAY_ARM;
 }
 
-CASE_LOOK(version, is_x86_case(r) ? play_vm(r)->model.x86.version : play_vm(r)->model.arm.version)
-CASE_LOOK(gp, is_x86_case(r) ? play_vm(r)->model.x86.gp : play_vm(r)->model.arm.counters)
-CASE_LOOK(fixed, play_vm(r)->model.x86.fixed)
-CASE_LOOK(width, play_vm(r)->model.x86.gp_width)
-CASE_LOOK(fixed_width, play_vm(r)->model.x86.fixed_width)
-CASE_LOOK(core, play_vm(r)->model.x86.core_extension || play_vm(r)->model.x86.version >= 2)
+#define MODEL_LOOK(name, what) \
+	LOOK(name) \
+	{ \
+		const struct play_model *m = play_current_model(r); \
+		(void)args; \
+		return (what); \
+	}
+
+MODEL_LOOK(version, is_x86_case(r) ? m->x86.version : m->arm.version)
+MODEL_LOOK(gp, is_x86_case(r) ? m->x86.gp : m->arm.counters)
+MODEL_LOOK(fixed, m->x86.fixed)
+MODEL_LOOK(width, m->x86.gp_width)
+MODEL_LOOK(fixed_width, m->x86.fixed_width)
+MODEL_LOOK(core, m->x86.core_extension || m->x86.version >= 2)
 
 /* ---- The loop and interrupts ---- */
 
-CASE_LOOK(pmis, play_vcpu(r)->counts.pmis)
+CASE_LOOK(pmis, play_is_bare(r) ? play_bare(r)->alone.pmis : play_vcpu(r)->counts.pmis)
 CASE_LOOK(pmis_masked, play_vcpu(r)->counts.pmis_masked)
 CASE_LOOK(apic_errors, play_vcpu(r)->counts.apic_errors)
 CASE_LOOK(pmis_taken, play_vcpu(r)->counts.pmis_taken)
@@ -68,12 +77,16 @@ static int checked(struct play_run *r, const char *what, int said)
 /* While the counters are in the hardware, the guest's interrupt controller sees its line. */
 LOOK(line)
 {
-	struct play_vcpu *v = play_vcpu(r);
-	struct play_cpu *cpu = &r->world->cpus[v->cpu];
+	struct play_vcpu *v;
+	struct play_cpu *cpu;
 	bool paused;
 	int level;
 
 	(void)args;
+	if (play_is_bare(r))
+		return !is_x86_case(r) && model_interrupt(&play_bare(r)->arm_pmu);
+	v = play_vcpu(r);
+	cpu = &r->world->cpus[v->cpu];
 	if (!is_x86_case(r) && v->place == PLAY_IN && play_is_mediated(v->vm) &&
 	    vpmu_cpu_nmi_owner(&cpu->cpu) == VPMU_OWNER_LIVE)
 		return model_interrupt(&cpu->arm_pmu);
@@ -401,28 +414,30 @@ LOOK(popcount) { return (uint64_t)__builtin_popcountll(play_arg(r, args, 0)); }
 #define EMULATED PLAY_NEEDS_EMULATED
 #define MEDIATED PLAY_NEEDS_MEDIATED
 #define PLAIN(name, call) { name, 0, 0, 0, NULL, call }
+#define BARE PLAY_TAKES_BARE
+#define BARE_TOO(name, call) { name, 0, 0, BARE, NULL, call }
 #define STATS(name) PLAIN("stats." #name, stats_##name)
 #define SOURCE(name) { #name, 0, 0, EMULATED, NULL, name }
 #define EVENT(name) { "event." #name, 1, 1, EMULATED, NULL, event_##name }
 #define STATE(name) PLAIN("state." #name, state_##name)
 
 const struct play_function play_look_functions[] = {
-	PLAIN("intel", is_intel), PLAIN("amd", is_amd), PLAIN("arm", is_arm), PLAIN("x86", is_x86),
-	PLAIN("cheap", is_cheap), PLAIN("dear", is_dear), PLAIN("lazy", is_lazy),
-	PLAIN("eager", is_eager), PLAIN("emulated", is_emulated), PLAIN("mediated", is_mediated),
-	PLAIN("partitioned", is_partitioned), PLAIN("passthrough", is_passed_through),
-	PLAIN("off", is_off),
-	PLAIN("version", version), PLAIN("gp", gp), PLAIN("n", gp),
-	PLAIN("fixed", fixed), { "width", 0, 0, X86, NULL, width },
-	{ "fixed_width", 0, 0, X86, NULL, fixed_width }, { "core", 0, 0, 0, NULL, core },
+	BARE_TOO("intel", is_intel), BARE_TOO("amd", is_amd), BARE_TOO("arm", is_arm), BARE_TOO("x86", is_x86),
+	BARE_TOO("cheap", is_cheap), BARE_TOO("dear", is_dear), BARE_TOO("lazy", is_lazy),
+	BARE_TOO("eager", is_eager), BARE_TOO("emulated", is_emulated), BARE_TOO("mediated", is_mediated),
+	BARE_TOO("partitioned", is_partitioned), BARE_TOO("passthrough", is_passed_through),
+	BARE_TOO("off", is_off), BARE_TOO("bare", is_bare),
+	BARE_TOO("version", version), BARE_TOO("gp", gp), BARE_TOO("n", gp),
+	BARE_TOO("fixed", fixed), { "width", 0, 0, X86 | BARE, NULL, width },
+	{ "fixed_width", 0, 0, X86 | BARE, NULL, fixed_width }, { "core", 0, 0, BARE, NULL, core },
 
-	PLAIN("pmis", pmis), PLAIN("pmis_taken", pmis_taken), PLAIN("pmis_late", pmis_late),
+	BARE_TOO("pmis", pmis), PLAIN("pmis_taken", pmis_taken), PLAIN("pmis_late", pmis_late),
 	{ "pmis_masked", 0, 0, X86, NULL, pmis_masked },
 	{ "apic_errors", 0, 0, X86, NULL, apic_errors },
 	{ "host_nmis", 0, 0, X86, NULL, host_nmis },
 	PLAIN("exits", exits), PLAIN("enters", enters), PLAIN("halted", halted),
-	PLAIN("in_guest", in_guest), PLAIN("executed", executed), PLAIN("outcome", outcome),
-	PLAIN("owner", owner), PLAIN("line", line),
+	PLAIN("in_guest", in_guest), BARE_TOO("executed", executed), BARE_TOO("outcome", outcome),
+	PLAIN("owner", owner), BARE_TOO("line", line),
 
 	SOURCE(creates), SOURCE(releases), SOURCE(starts), SOURCE(stops), SOURCE(periods),
 	SOURCE(reads), SOURCE(calls), SOURCE(live),
@@ -430,7 +445,7 @@ const struct play_function play_look_functions[] = {
 	EVENT(exists), EVENT(counts), EVENT(value), EVENT(selector), EVENT(meaning), EVENT(user),
 	EVENT(kernel), EVENT(checkpointed), EVENT(period),
 
-	{ "status", 1, 1, 0, NULL, status }, { "value", 0, 1, 0, NULL, value },
+	{ "status", 1, 1, 0, NULL, status }, { "value", 0, 1, BARE, NULL, value },
 	{ "enabled_time", 1, 1, 0, NULL, enabled_time },
 	{ "running_time", 1, 1, 0, NULL, running_time },
 	STATE(enabled), STATE(interrupts), STATE(status), STATE(global), STATE(user),
@@ -459,6 +474,6 @@ const struct play_function play_look_functions[] = {
 	{ "written", 1, 1, MEDIATED, NULL, written },
 
 	{ "allows", 2, 2, 0, NULL, allows }, { "allows_fixed", 2, 2, X86, NULL, allows_fixed },
-	{ "random", 1, 1, 0, NULL, random_number }, { "popcount", 1, 1, 0, NULL, popcount },
+	{ "random", 1, 1, BARE, NULL, random_number }, { "popcount", 1, 1, BARE, NULL, popcount },
 	{ 0 },
 };

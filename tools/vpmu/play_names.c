@@ -22,6 +22,7 @@ const char *const play_mode_labels[PLAY_MODES] = {
 	[PLAY_PARTITIONED_EAGER] = "partitioned eager",
 	[PLAY_PASSTHROUGH] = "passed through",
 	[PLAY_OFF] = "off",
+	[PLAY_BARE] = "bare",
 };
 
 #define ANY_ARCH ((1u << PLAY_ARCHS) - 1)
@@ -43,6 +44,7 @@ const struct play_word play_words[] = {
 	{ "dear", ANY_ARCH, 1u << PLAY_DEAR, 1u << PLAY_DEAR },
 	{ "passthrough", ANY_ARCH, 1u << PLAY_PASSTHROUGH, 1u << PLAY_PASSTHROUGH },
 	{ "off", ANY_ARCH, 1u << PLAY_OFF, 1u << PLAY_OFF },
+	{ "bare", ANY_ARCH, 1u << PLAY_BARE, 1u << PLAY_BARE },
 	{ "lazy", ANY_ARCH, 1u << PLAY_LAZY | 1u << PLAY_PARTITIONED | 1u << PLAY_PASSTHROUGH,
 	  1u << PLAY_LAZY },
 	{ "eager", ANY_ARCH, 1u << PLAY_EAGER | 1u << PLAY_PARTITIONED_EAGER, 1u << PLAY_EAGER },

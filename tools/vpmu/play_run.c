@@ -216,7 +216,7 @@ static void on_vcpu(struct play_run *r, const struct play_step *s)
 	uint64_t n = play_evaluate(r, s->e);
 	unsigned int outer = r->vcpu;
 
-	if (n >= r->world->vcpu_count)
+	if (n >= r->world->vcpu_count || play_is_bare(r))
 		play_senseless(r, "there is no vCPU %llu", (unsigned long long)n);
 	r->vcpu = (unsigned int)n;
 	run_steps(r, s->body);
@@ -228,7 +228,7 @@ static void on_cpu(struct play_run *r, const struct play_step *s)
 	uint64_t n = play_evaluate(r, s->e);
 	int outer = r->cpu;
 
-	if (n >= r->what->file->cpu_count)
+	if (n >= r->what->file->cpu_count || play_is_bare(r))
 		play_senseless(r, "there is no CPU %llu", (unsigned long long)n);
 	r->cpu = (int)n;
 	run_steps(r, s->body);

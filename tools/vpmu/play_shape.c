@@ -152,8 +152,7 @@ static void amd_config(const struct keys *k, struct x86_pmu_config *c)
 	c->amd_vmrun_branch = get(k, "vmrun", 0, 1);
 }
 
-/* What the software PMU was not made for. */
-static void check_x86_config(struct play_run *r, const struct x86_pmu_config *c)
+void play_check_x86_config(struct play_run *r, const struct x86_pmu_config *c)
 {
 	bool widths = c->gp_width >= 1 && c->gp_width <= 63 &&
 		      (!c->fixed || (c->fixed_width >= 1 && c->fixed_width <= 63));
@@ -184,7 +183,7 @@ void play_x86_config(struct play_run *r, unsigned int cpu, struct x86_pmu_config
 	config->interrupt_skid = (uint32_t)get(&k, "interrupt_skid", get(&k, "skid", 0, UINT16_MAX),
 					       UINT16_MAX);
 	*vmx = get(&k, "boundary", 1, 1) && model.x86.vendor == VPMU_X86_INTEL;
-	check_x86_config(r, config);
+	play_check_x86_config(r, config);
 }
 
 static bool is_arm_version(uint64_t v)

@@ -67,6 +67,8 @@ void play_machine_new(struct play_run *r, const struct play_arg *args)
 
 void play_need_machine(struct play_run *r)
 {
+	if (play_is_bare(r))
+		play_senseless(r, "there is no hypervisor to do it");
 	if (!r->world->machine_exists)
 		play_machine_new(r, NULL);
 }
@@ -229,6 +231,7 @@ static int vm_init(struct play_run *r, struct play_vm *vm, struct vpmu_machine *
 		[PLAY_PARTITIONED_EAGER] = { VPMU_MODE_PARTITIONED, VPMU_SWITCH_EAGER },
 		[PLAY_PASSTHROUGH] = { VPMU_MODE_PASSTHROUGH, VPMU_SWITCH_LAZY },
 		[PLAY_OFF] = { VPMU_MODE_OFF, VPMU_SWITCH_LAZY },
+		[PLAY_BARE] = { VPMU_MODE_OFF, VPMU_SWITCH_LAZY },
 	};
 	const struct vpmu_vm_config config = {
 		.size = sizeof(config),

@@ -144,6 +144,8 @@ struct play_world {
 	struct play_policy policies[PLAY_POLICIES_MAX];
 	struct play_saved saved[PLAY_SLOTS_MAX];
 	struct play_host_event events[PLAY_SLOTS_MAX];
+	bool bare_exists;            /* then CPU 0 is the machine */
+	struct play_model bare_model;
 };
 
 /* ---- play_world.c ---- */
@@ -197,6 +199,8 @@ void play_model_init(struct play_run *r, struct play_model *model,
 		     const struct play_arg *const *args, unsigned int count);
 void play_x86_config(struct play_run *r, unsigned int cpu, struct x86_pmu_config *config,
 		     bool *vmx);
+/* What the software PMU was not made for is senseless. */
+void play_check_x86_config(struct play_run *r, const struct x86_pmu_config *c);
 void play_arm_config(struct play_run *r, unsigned int cpu, struct model_config *config);
 
 /* ---- play_loop.c: the hypervisor ---- */
@@ -241,6 +245,7 @@ struct play_burst {
 struct play_burst play_burst_of(struct play_run *r, const struct play_arg *args);
 /* The guest executed it. returns: true: it must exit. */
 bool play_guest_ran(struct play_run *r, struct play_vcpu *v, const struct play_burst *burst);
+void play_bare_ran(struct play_run *r, const struct play_burst *burst);
 void play_host_ran(struct play_run *r, struct play_cpu *cpu, const struct play_burst *burst);
 
 #define PLAY_RUN_KEYS \
@@ -258,6 +263,17 @@ void play_take_samples(struct play_run *r, struct play_cpu *cpu, bool in_guest);
 void play_host_events_end(struct play_run *r);
 /* (vm) or (v) ends: it is senseless that an event counts in it. */
 void play_check_no_event(struct play_run *r, const struct play_vm *vm, const struct play_vcpu *v);
+
+/* ---- play_bare.c ---- */
+
+/* The machine of mode bare. */
+struct play_cpu *play_bare(struct play_run *r);
+/* Of the current VM, or of the bare machine. */
+const struct play_model *play_current_model(struct play_run *r);
+void play_bare_interrupts(struct play_run *r);
+int play_bare_msr(struct play_run *r, uint32_t index, bool write, uint64_t *value);
+int play_bare_rdpmc(struct play_run *r, struct vpmu_x86_rdpmc *p);
+int play_bare_sysreg(struct play_run *r, struct vpmu_arm_access *access);
 
 /* ---- play_trace.c ---- */
 
