@@ -22,6 +22,10 @@ mutants:
 	@scripts/install-deps.sh test
 	@scripts/mutants.sh
 
+soak:
+	@scripts/install-deps.sh test
+	@scripts/soak.sh $(ARGS)
+
 build:
 	@scripts/install-deps.sh run
 	@scripts/build.sh host arm64
@@ -44,4 +48,4 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: run test check mutants build bench install clean
+.PHONY: run test check mutants soak build bench install clean

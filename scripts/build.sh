@@ -10,6 +10,7 @@
 #   asan     the same with AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan     the tests with threads, with ThreadSanitizer
 #   arm64    the EL2 monitor and the bare-metal guests
+#   soak     what `make soak` runs, optimised
 #   install  what `make install` installs, for PREFIX (default /usr/local)
 set -eu
 
@@ -66,6 +67,11 @@ for name; do
 	arm64)
 		scripts/fdt.sh
 		setup arm64 --cross-file cross/aarch64-elf.ini
+		;;
+	soak)
+		targets=tests/unit/test-tenants
+		setup soak --buildtype=release -Ddefault_library=static
+		targets=
 		;;
 	install)
 		# The prefix is fixed at configuration; another one needs another set-up.

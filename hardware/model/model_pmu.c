@@ -309,12 +309,23 @@ static void count_event(struct model_pmu *pmu, unsigned int i, uint64_t n, unsig
 	chain(pmu, i, advance(pmu, i, n), el);
 }
 
+/* A loop over the set bits of a mask: takes out and returns the lowest one. */
+static unsigned int next(uint64_t *mask)
+{
+	unsigned int i = (unsigned int)__builtin_ctzll(*mask);
+
+	*mask &= *mask - 1;
+	return i;
+}
+
 /* The counters whose enables and filters let them count at (el), whatever their event. */
 static uint64_t counting_at(const struct model_pmu *pmu, unsigned int el)
 {
-	uint64_t mask = 0;
+	uint64_t rest = pmu->pmcnten & (BIT(pmu->config.counters) - 1), mask = 0;
 
-	for (unsigned int i = 0; i < pmu->config.counters; i++) {
+	while (rest) {
+		unsigned int i = next(&rest);
+
 		if (model_counts(pmu, i, el))
 			mask |= BIT(i);
 	}
@@ -326,8 +337,10 @@ static void happen(struct model_pmu *pmu, uint64_t counting, uint32_t event, uin
 {
 	if (n == 0 || !counting || !event_exists(pmu, event))
 		return;
-	for (unsigned int i = 0; i < pmu->config.counters; i++) {
-		if (counting >> i & 1 && (pmu->pmevtyper[i] & 0xFFFF) == event)
+	while (counting) {
+		unsigned int i = next(&counting);
+
+		if ((pmu->pmevtyper[i] & 0xFFFF) == event)
 			count_event(pmu, i, n, el);
 	}
 }
@@ -351,12 +364,15 @@ static void cycles(struct model_pmu *pmu, uint64_t n, unsigned int el)
 
 void model_retire(struct model_pmu *pmu, unsigned int el, const struct model_events *events)
 {
-	uint64_t counting = counting_at(pmu, el);
+	uint64_t counting;
 
+	if (!pmu->pmcnten)
+		return;
+	counting = counting_at(pmu, el);
 	happen(pmu, counting, MODEL_EVENT_INST_RETIRED, events->instructions, el);
 	happen(pmu, counting, MODEL_EVENT_CPU_CYCLES, events->cycles, el);
 	cycles(pmu, events->cycles, el);
-	for (size_t i = 0; i < events->other_count; i++)
+	for (size_t i = 0; counting && i < events->other_count; i++)
 		happen(pmu, counting, events->others[i].event, events->others[i].n, el);
 }
 
