@@ -4,7 +4,7 @@
  * it sees nothing. With "rounds=N" each test lasts as long as is wanted; a turn is some millions of
  * instructions.
  *
- * tenant_paints and tenant_finds_reset are the two sides of one test (M88), in two guests.
+ * tenant_paints and tenant_finds_* are the two sides of one test (M88), in two guests.
  * tenant_spins never ends, and must be asked for by name.
  */
 #include "bodies/common.h"
@@ -20,6 +20,7 @@
 	T(tenant_paints, "M88", 0) \
 	T(tenant_finds_reset, "M88", PMU_AS_FOUND) \
 	T(tenant_finds_zeros, "M88", 0) \
+	T(tenant_finds_none, "M88", PMU_ABSENT | PMU_BY_NAME) \
 	T(tenant_spins, "RULES F2", PMU_BY_NAME)
 
 #define TENANT_DECLARE(name, source, flags) void name(struct pmu_result *r);
@@ -290,6 +291,29 @@ void tenant_finds_zeros(struct pmu_result *r)
 		CHECK(r, "its cycles go on, and are its own",
 		      now >= before && now - before < 2 * 8 * ROUND);
 		before = now;
+		pmu_run(1, ROUND);
+	}
+}
+
+/* In a guest without a PMU, whatever the others have in theirs; and nothing of it gets there. */
+static void check_none(struct pmu_result *r, enum pmu_reg reg)
+{
+	uint64_t value;
+
+	r->at = reg;
+	CHECK_EQ(r, "read ends", pmu_try_read(1, reg, &value), PMU_UNDEF);
+	CHECK_EQ(r, "write ends", pmu_try_write(1, reg, PATTERN), PMU_UNDEF);
+	CHECK(r, "EL0 reads nothing", pmu_try_read(0, reg, &value) != PMU_OK);
+}
+
+void tenant_finds_none(struct pmu_result *r)
+{
+	uint64_t i;
+	unsigned reg;
+
+	for (i = 0; i < rounds(); i++) {
+		for (reg = PMCR_EL0; reg < PMSSCR_EL1; reg++)
+			CHECKED(r, check_none(r, (enum pmu_reg)reg));
 		pmu_run(1, ROUND);
 	}
 }
