@@ -35,6 +35,7 @@ static enum vpmu_reach reach_for(const struct vpmu_vcpu *v)
 	case VPMU_REACH_UNSAFE:
 	case VPMU_REACH_SHAPE:
 	case VPMU_REACH_SHARED:
+	case VPMU_REACH_EMULATED:
 		break;
 	}
 	return VPMU_REACH_NONE;

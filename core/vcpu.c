@@ -155,6 +155,8 @@ static enum vpmu_reach_reason reason_of(const struct vpmu_vcpu *v)
 	const struct vpmu_vm *vm = v->vm;
 	const struct vpmu_hw_caps *caps = &v->cpu->hw->caps;
 
+	if (vm->mode == VPMU_MODE_EMULATED)
+		return VPMU_REACH_EMULATED;
 	if ((vm->mode == VPMU_MODE_PARTITIONED || v->cpu->events) && !is_fenced(vm, caps))
 		return VPMU_REACH_SHARED;
 	if (caps->reduced || !vm->arch->shape_is(vm, caps))

@@ -246,6 +246,7 @@ enum vpmu_reach_reason {
 	VPMU_REACH_UNSAFE,           /* the guest made, or could make, counters count others: all trapped */
 	VPMU_REACH_SHAPE,            /* the guest's PMU is not what the hardware would show: all trapped */
 	VPMU_REACH_SHARED,           /* the host counts beside the guest: what they share is trapped */
+	VPMU_REACH_EMULATED,         /* its counters are not the hardware's: all trapped */
 };
 
 /* An emulated counter's event, or a parked one. */

@@ -392,9 +392,63 @@ static void watchdog_or_all_counters(void **state)
 	}
 }
 
+/* The next sample is due anew, while nothing is lost; what only counts has no period. */
+static void period_changes(void **state)
+{
+	struct vpmu_host_event_config config = host_config();
+	struct vpmu_host_event e, f;
+	struct bed b;
+
+	(void)state;
+	for (unsigned int class = 0; class < MODEL_CLASSES; class++) {
+		power_on(&b, (enum model_class)class);
+		config.period = 0;
+		assert_int_equal(create(&b, &f, &config), 0);
+		assert_int_equal(vpmu_host_event_period(&f, 10), VPMU_ERR_PARAM);
+		config.period = 1000;
+		assert_int_equal(create(&b, &e, &config), 0);
+		assert_int_equal(vpmu_host_event_period(&e, 0), VPMU_ERR_PARAM);
+		assert_int_equal(vpmu_host_event_period(&e, BIT(31) + 1), VPMU_ERR_PARAM);
+		runs(&b, 2, 999);
+		assert_int_equal(vpmu_host_event_period(&e, 50), 0);
+		runs(&b, 2, 49);
+		assert_false(model_interrupt(&b.pmu));
+		runs(&b, 2, 1);
+		assert_true(model_interrupt(&b.pmu));
+		/* It came already, and comes all the same. */
+		assert_int_equal(vpmu_host_event_period(&e, 7), 0);
+		assert_true(model_interrupt(&b.pmu));
+		assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_HOST);
+		assert_ptr_equal(vpmu_cpu_sample(&b.cpu), &e);
+		assert_false(model_interrupt(&b.pmu));
+		runs(&b, 2, 6);
+		assert_false(model_interrupt(&b.pmu));
+		runs(&b, 2, 1);
+		assert_true(model_interrupt(&b.pmu));
+		assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_HOST);
+		assert_int_equal(reading(&e), 1056);
+		make_guest(&b, VPMU_MODE_PARTITIONED, VPMU_SWITCH_LAZY, 2);
+		enter(&b);
+		assert_int_equal(vpmu_host_event_period(&e, 9), VPMU_ERR_STATE);
+		leave(&b);
+		assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+		/* A machine that loses overflows at odd distances. */
+		b.hw.hw.caps.host_granule = 2;
+		assert_int_equal(vpmu_host_event_period(&e, 9), 0);
+		runs(&b, 2, 9);
+		assert_false(model_interrupt(&b.pmu));
+		runs(&b, 2, 1);
+		assert_true(model_interrupt(&b.pmu));
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		assert_int_equal(vpmu_host_event_destroy(&f), 0);
+		at_the_end(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(period_changes),
 		cmocka_unit_test(beside_mediated),
 		cmocka_unit_test(partition),
 		cmocka_unit_test(both_overflow),

@@ -128,6 +128,7 @@ static const struct {
 	{ "UNSAFE", VPMU_REACH_UNSAFE },
 	{ "SHAPE", VPMU_REACH_SHAPE },
 	{ "SHARED", VPMU_REACH_SHARED },
+	{ "EMULATED", VPMU_REACH_EMULATED },
 	/* The embedder's, so not in the library's table. */
 	{ "IA32_MISC_ENABLE", 0x1A0 },
 };
