@@ -132,7 +132,7 @@ int machine_cpu_index(uint64_t affinity);
 
 #define POLICY_RANGES 64u
 
-enum pmu_mode { PMU_MEDIATED, PMU_PARTITIONED, PMU_EMULATED, PMU_OFF };
+enum pmu_mode { PMU_MEDIATED, PMU_PARTITIONED, PMU_EMULATED, PMU_PASSTHROUGH, PMU_OFF };
 
 #define PMU_NAME_SIZE 16u            /* with the zero at its end */
 

@@ -6,9 +6,10 @@
  *	switch=lazy|eager    the PMU's world switch
  *	policy=allow:LIST    the guest counts these events only
  *	policy=deny:LIST     ... all but these
- *	mode=off|mediated|partitioned|emulated
+ *	mode=off|mediated|partitioned|emulated|passthrough
  *	                     the guest has no PMU; all of the machine's (default); a part of it; one that
- *	                     counts on counters that nobody has at the moment
+ *	                     counts on counters that nobody has at the moment; the machine's without traps,
+ *	                     for the only guest that has any
  *	counters=N           it has N event counters instead of all (partitioned: half; emulated: one less)
  *	version=v3|v3p1|v3p4|v3p5
  *	                     its PMU's version, not above the machine's
@@ -150,6 +151,7 @@ static const struct { const char *word; enum pmu_mode value; } modes[] = {
 	{ "mediated", PMU_MEDIATED },
 	{ "partitioned", PMU_PARTITIONED },
 	{ "emulated", PMU_EMULATED },
+	{ "passthrough", PMU_PASSTHROUGH },
 };
 
 static const char *set_mode(struct vm_options *vm, const char *s, const char *end)
@@ -160,7 +162,7 @@ static const char *set_mode(struct vm_options *vm, const char *s, const char *en
 			return NULL;
 		}
 	}
-	return "the mode is off, mediated, partitioned or emulated";
+	return "the mode is off, mediated, partitioned, emulated or passthrough";
 }
 
 static const struct { const char *word; enum vpmu_arm_version value; } versions[] = {

@@ -64,6 +64,7 @@ static const enum vpmu_mode modes[] = {
 	[PMU_MEDIATED] = VPMU_MODE_MEDIATED,
 	[PMU_PARTITIONED] = VPMU_MODE_PARTITIONED,
 	[PMU_EMULATED] = VPMU_MODE_EMULATED,
+	[PMU_PASSTHROUGH] = VPMU_MODE_PASSTHROUGH,
 };
 
 /* A part leaves the host some; an emulated PMCCNTR takes one. */
@@ -86,10 +87,17 @@ static void choose_version(struct vpmu_arm_model *shape, const struct vm_options
 
 static _Noreturn void refuse_vm(unsigned int index, int error)
 {
+	enum pmu_mode mode = options.vm[index].mode;
+
+	if (error == VPMU_ERR_BUSY && mode == PMU_PASSTHROUGH)
+		machine_fail("guest %u: \"mode=passthrough\" is for the only guest with counters of the "
+			     "hardware, and without a host that counts: give it \"mode=mediated\"\n", index);
 	if (error == VPMU_ERR_BUSY)
-		machine_fail("guest %u: the host counts inside guests, which would have all counters: "
-			     "give it \"mode=partitioned\", or let the host count only itself\n",
-			     index);
+		machine_fail("guest %u: the host counts inside guests, or another one has \"mode=passthrough\": "
+			     "give that one \"mode=mediated\", or this one \"mode=partitioned\"\n", index);
+	if (error == VPMU_ERR_UNSUPPORTED && mode == PMU_PASSTHROUGH)
+		machine_fail("guest %u: \"mode=passthrough\" shows it the whole PMU, which is more than it shall "
+			     "have: give it \"mode=mediated\"\n", index);
 	if (error == VPMU_ERR_UNSUPPORTED)
 		machine_fail("guest %u: this machine's PMU cannot be had in its mode: "
 			     "give it another \"mode=\"\n", index);
@@ -310,11 +318,12 @@ uint64_t pmu_dfr0(struct cpu *c, uint64_t host)
 
 static const char *const reasons[] = {
 	[VPMU_REACH_FINE_TRAPS] = "control-trapped values-direct (fine-grained traps)",
-	[VPMU_REACH_OPEN] = "all-direct (no fine-grained traps, nothing to enforce)",
+	[VPMU_REACH_OPEN] = "all-direct (nothing to enforce)",
 	[VPMU_REACH_POLICY] = "all-trapped (no fine-grained traps, a policy to enforce)",
 	[VPMU_REACH_UNSAFE] = "all-trapped (the guest made counters count outside it)",
 	[VPMU_REACH_SHAPE] = "all-trapped (the guest's PMU is not the machine's)",
 	[VPMU_REACH_SHARED] = "all-trapped (the host counts beside the guest)",
+	[VPMU_REACH_EMULATED] = "all-trapped (its counters are not the hardware's)",
 };
 
 static const char *const counter_states[] = {

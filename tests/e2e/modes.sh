@@ -68,6 +68,9 @@ pattern()
 		--vm "$(small "$find" mode=emulated,memory=16M)" --vm "$(small "$find" memory=16M)" \
 		--vm "$(small "$find" mode=partitioned,memory=16M)"
 	judge "$at/pattern-emulated" 1 2 3
+	together "$at/pattern-passthrough" "$2" "$3" --vm "$(small "$paint" mode=passthrough,wait=no)" \
+		--vm "$(small "$find" mode=emulated,memory=16M)" --vm "$(small "$paint" mode=emulated,memory=16M,wait=no)"
+	judge "$at/pattern-passthrough" 1
 }
 
 # Every rule of the register file and of its interrupt, in guests that lose the CPU all the time.
@@ -141,6 +144,20 @@ linux()
 	linux_same "$at/linux" 0 "$at/linux-bare"
 }
 
+# refuses_two NAME QEMU PATTERN MODE MODE: two guests of these modes are refused with PATTERN.
+refuses_two()
+{
+	local at=modes/refused/$1
+
+	together "$at" "$2" max --vm "$(small test=tenant_counts "mode=$4")" \
+		--vm "$(small test=tenant_counts "mode=$5,memory=16M")"
+	if grep -q "^vpmu: fatal: .*$3" "$(console "$at")"; then
+		echo "ok $at"
+	else
+		fail "$at" "'$(tail -n 1 "$(console "$at")")', expected '$3'"
+	fi
+}
+
 # What cannot be had is said, and nothing runs.
 refused()
 {
@@ -148,6 +165,10 @@ refused()
 
 	refuses modes/refused/counters "$1" 'this machine has 6' "$vm" mode=partitioned counters=7
 	refuses modes/refused/mode "$1" 'the mode is off' "$vm" mode=shared
+	refuses_two second "$1" 'the only guest with counters' mediated passthrough
+	refuses_two beside_passthrough "$1" 'give that one "mode=mediated"' passthrough mediated
+	refuses modes/refused/policy "$1" 'more than it shall have' "$vm" mode=passthrough policy=deny:0x11
+	refuses modes/refused/fewer "$1" 'more than it shall have' "$vm" mode=passthrough counters=2
 	refuses modes/refused/version "$1" 'the version is v3' "$vm" version=v3p9
 }
 

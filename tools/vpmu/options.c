@@ -175,7 +175,8 @@ static void add_policy(struct run_options *o, const char *value)
 }
 
 /* What the monitor understands after "mode=". */
-static const char *const monitor_modes[] = { "mediated", "partitioned", "emulated", "off" };
+static const char *const monitor_modes[] = { "mediated", "partitioned", "emulated",
+					     "passthrough", "off" };
 
 static bool is_monitor_mode(const char *value)
 {
@@ -188,7 +189,7 @@ static bool is_monitor_mode(const char *value)
 void check_monitor_mode(const char *option, const char *value)
 {
 	if (!is_monitor_mode(value))
-		bad_value(option, value, "mediated, partitioned, emulated or off");
+		bad_value(option, value, "mediated, partitioned, emulated, passthrough or off");
 }
 
 void check_counters(const char *option, const char *value)
@@ -430,7 +431,8 @@ static void usage(FILE *to)
 	print_rows(to, ANY);
 	fputs("  -h, --help             this text\n"
 	      "  -n N, -m SIZE, -c      short for --limit, --memory, --caches\n"
-	      "arm64, MODE mediated (default), partitioned, emulated, off, bare, bare-el2:\n", to);
+	      "arm64, MODE mediated (default), partitioned, emulated, passthrough, off,\n"
+	      "bare, bare-el2:\n", to);
 	print_rows(to, ARM);
 	fputs("x86, MODE mediated (default), emulated, bare:\n", to);
 	print_rows(to, X86);
@@ -499,6 +501,7 @@ static const struct mode_row {
 	{ ARCH_ARM64, "mediated", MODE_MONITOR },
 	{ ARCH_ARM64, "partitioned", MODE_MONITOR },
 	{ ARCH_ARM64, "emulated", MODE_MONITOR },
+	{ ARCH_ARM64, "passthrough", MODE_MONITOR },
 	{ ARCH_ARM64, "off", MODE_MONITOR },
 	{ ARCH_ARM64, "bare", MODE_BARE },
 	{ ARCH_ARM64, "bare-el2", MODE_BARE_EL2 },
@@ -514,7 +517,8 @@ static enum mode find_mode(const struct run_options *o)
 		    (!o->mode_name || !strcmp(modes[i].name, o->mode_name)))
 			return modes[i].mode;
 	bad_value("--mode", o->mode_name, o->arch == ARCH_X86 ? "mediated, emulated or bare"
-							      : "mediated, partitioned, emulated, off, bare or bare-el2");
+							      : "mediated, partitioned, emulated, passthrough, off, "
+								"bare or bare-el2");
 }
 
 static void check_arch(const struct run_options *o)

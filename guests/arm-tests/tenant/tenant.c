@@ -163,15 +163,16 @@ void tenant_interrupts(struct pmu_result *r)
 static const struct {
 	enum pmu_reg reg;
 	uint64_t mask;		/* what must read back while everything counts */
+	int counters;		/* it has a bit for each */
 } painted[] = {
-	{ PMSELR_EL0, 0x1f },
-	{ PMUSERENR_EL0, 0xf },
-	{ PMCCFILTR_EL0, BIT(31) },
-	{ PMCCNTR_EL0, 0 },
-	{ PMCNTENSET_EL0, 0x25 },
-	{ PMINTENSET_EL1, 0x25 },
-	{ PMOVSSET_EL0, 0x25 },
-	{ PMCR_EL0, PMCR_E },
+	{ PMSELR_EL0, 0x1f, 0 },
+	{ PMUSERENR_EL0, 0xf, 0 },
+	{ PMCCFILTR_EL0, BIT(31), 0 },
+	{ PMCCNTR_EL0, 0, 0 },
+	{ PMCNTENSET_EL0, 0x25, 1 },
+	{ PMINTENSET_EL1, 0x25, 1 },
+	{ PMOVSSET_EL0, 0x25, 1 },
+	{ PMCR_EL0, PMCR_E, 0 },
 };
 
 #define PAINTED (sizeof(painted) / sizeof(painted[0]))
@@ -195,9 +196,12 @@ static void check_painted(struct pmu_result *r)
 	size_t i;
 
 	for (i = 0; i < PAINTED; i++) {
+		uint64_t mask = painted[i].mask;
+
+		if (painted[i].counters)
+			mask &= BIT(count) - 1;
 		r->at = painted[i].reg;
-		CHECK_EQ(r, "painted register", pmu_read(painted[i].reg) & painted[i].mask,
-			 PATTERN & painted[i].mask);
+		CHECK_EQ(r, "painted register", pmu_read(painted[i].reg) & mask, PATTERN & mask);
 	}
 	/* The pattern's event is none that this PMU has. */
 	for (n = 0; n < count; n++) {
