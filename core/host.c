@@ -489,9 +489,6 @@ int vpmu_host_event_create(struct vpmu_host_event *e, struct vpmu_machine *machi
 	append(e);
 	judge(cpu);
 	schedule(cpu, 0);
-	/* It has counted from now on, not from when its counter was being made ready. */
-	if (e->placed)
-		e->enabled_time = 0;
 	if (!config->pinned || e->placed || !wants(e))
 		return 0;
 	(void)vpmu_host_event_destroy(e);
