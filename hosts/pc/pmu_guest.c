@@ -25,8 +25,7 @@ static const char *reason(enum vpmu_mode mode, int error)
 		return "a guest is passed through only where no other has counters of the machine, and no "
 		       "event of the host's counts inside guests";
 	if (error == VPMU_ERR_BUSY)
-		return "an event of the host's counts inside guests, or another guest is passed through: "
-		       "choose mode=partitioned or mode=emulated";
+		return "an event of the host's counts inside guests, or another guest is passed through";
 	if (error == VPMU_ERR_UNSUPPORTED && mode == VPMU_MODE_PASSTHROUGH)
 		return "a guest is passed through only with the machine's own PMU, of Intel's version 5, and "
 		       "without a policy";
