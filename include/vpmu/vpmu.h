@@ -332,9 +332,9 @@ VPMU_API void vpmu_machine_part(struct vpmu_machine *part, struct vpmu_machine *
 /*
  * vpmu_cpu_init() - physical CPU (number) and its PMU, in HOST: nothing enabled, no status, no interrupt
  * enable. Counter values and selectors are unknown and stay so until somebody needs them. Call it
- * again after the CPU was reset or powered off.
+ * again after the CPU was reset or powered off: vpmu_vcpu_put() and vpmu_host_event_destroy() come before that.
  * returns: 0; VPMU_ERR_SIZE: the backend's operation table has another size.
- * Context: [cpu], nothing loaded.
+ * Context: [cpu], nothing loaded, no host event on it.
  */
 VPMU_API int vpmu_cpu_init(struct vpmu_cpu *cpu, uint32_t number, struct vpmu_hw *hw);
 
