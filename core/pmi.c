@@ -66,9 +66,7 @@ void vpmu_vcpu_switched(struct vpmu_vcpu *v, uint64_t old)
 	if (!is_edge(v) || old == now)
 		return;
 	v->state.interrupts = old;
-	v->vm->sw->pull(v, VPMU_ITEM_STATUS, 0);
-	if (vpmu_vcpu_is_resident(v))
-		vpmu_vcpu_note(v);
+	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, 0);
 	v->state.interrupts = now;
 	v->reported |= v->state.status & now & ~old;
 }
@@ -104,7 +102,12 @@ static enum vpmu_pmi level_pmi(struct vpmu_vcpu *v)
 	if (v->emulated)
 		return late(v);
 	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
-	return overflows(v) ? taken(v) : late(v);
+	if (!overflows(v))
+		return late(v);
+	/* It may also be the host's, and the guest's line low all the time: then it is the level after all. */
+	if (v->cpu->host_counters && vpmu_vcpu_interrupt(v) == 0)
+		return late(v);
+	return taken(v);
 }
 
 /* Nobody's. Which entry it used is not known then. */
@@ -145,7 +148,7 @@ static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
 
 	if (!vpmu_vcpu_is_resident(v))
 		return edge_late(v);
-	v->vm->sw->pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
+	v->vm->sw->pull(v, VPMU_ITEM_STATUS, 0);
 	report(v, 0);
 	fresh = overflows(v) & ~v->reported;
 	if (!overflows(v) || (!fresh && may_be_anothers(v)))
@@ -225,7 +228,6 @@ int vpmu_vcpu_pmi(struct vpmu_vcpu *v)
 {
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
-	vpmu_vcpu_take_hints(v);
 	vpmu_vcpu_lose(v);
 	if (!v->state.pending || v->pmi_given)
 		return 0;

@@ -245,6 +245,9 @@ static void both_overflow(void **state)
 		trap(&b, MODEL_PMCR, true, 0);
 		assert_int_equal(vpmu_vcpu_interrupt(&b.v), 0);
 		assert_false(model_interrupt(&b.pmu));
+		/* The host's interrupt is not the guest's then. */
+		guest_runs(&b, 50);
+		assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_HOST);
 		trap(&b, MODEL_PMCR, true, MODEL_PMCR_E);
 		assert_int_equal(vpmu_vcpu_interrupt(&b.v), 1);
 		assert_true(model_interrupt(&b.pmu));
@@ -279,6 +282,35 @@ static void time_without_the_guest(void **state)
 	assert_int_equal(count.value, 120);
 	assert_int_equal(count.running, 120);
 	assert_int_equal(count.enabled, 120);
+	assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+	assert_int_equal(vpmu_host_event_destroy(&e), 0);
+	at_the_end(&b);
+}
+
+/* A guest that has all counters and gives them up without being put: rotation finds them. */
+static void comes_back(void **state)
+{
+	struct vpmu_host_event_config outside = host_config();
+	struct vpmu_host_event e;
+	struct bed b;
+
+	(void)state;
+	outside.scope = VPMU_SCOPE_HYPERVISOR;
+	power_on(&b, MODEL_P5_FGT);
+	make_guest(&b, VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY, 6);
+	assert_int_equal(create(&b, &e, &outside), 0);
+	for (unsigned int i = 0; i < 6; i++)
+		guest_counts(&b, i);
+	guest_runs(&b, 1);
+	runs(&b, 2, 100);
+	assert_int_equal(vpmu_cpu_rotate(&b.cpu), 0);
+	assert_int_equal(reading(&e), 0);
+	trap(&b, MODEL_PMCR, true, 0);
+	for (unsigned int i = 0; i < 2 * VPMU_LOOK_INTERVAL; i++)
+		guest_runs(&b, 1);
+	assert_int_equal(vpmu_cpu_rotate(&b.cpu), 0);
+	runs(&b, 2, 100);
+	assert_int_equal(reading(&e), 100);
 	assert_int_equal(vpmu_vcpu_put(&b.v), 0);
 	assert_int_equal(vpmu_host_event_destroy(&e), 0);
 	at_the_end(&b);
@@ -455,6 +487,7 @@ int main(void)
 		cmocka_unit_test(time_without_the_guest),
 		cmocka_unit_test(watchdog),
 		cmocka_unit_test(watchdog_or_all_counters),
+		cmocka_unit_test(comes_back),
 		cmocka_unit_test(late_samples),
 	};
 
