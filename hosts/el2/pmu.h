@@ -10,8 +10,7 @@
 #include <vpmu/host.h>
 
 #include <armv8.h>
-
-#include "host_source.h"
+#include <host_source.h>
 
 struct cpu;
 struct regs;

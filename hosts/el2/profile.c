@@ -27,6 +27,8 @@
 
 #define PSR_I_ONLY 2                 /* of DAIFSet, DAIFClr */
 
+#define ROTATE_EVERY 256u
+
 static struct profile profiles[CPU_MAX];
 static uint64_t guests[VM_MAX][CPU_MAX][ROW_COUNT];
 static uint32_t rows_used;           /* which of them count, bits */
@@ -443,6 +445,9 @@ void profile_enter(struct pmu *pmu)
 	if (c->interruptible)
 		settle_if_came(c);
 	account(c);
+	/* Guests give counters up without a word. */
+	if (++c->profile->entries % ROTATE_EVERY == 0)
+		must(vpmu_cpu_rotate(&c->pmu.cpu));
 	profile_samples(c);
 	tell_line(c);
 	enter(pmu);

@@ -59,6 +59,7 @@ struct profile {
 	struct profile_cause cause[CAUSE_COUNT];
 	uint32_t waits_in;           /* the cause that goes on afterwards */
 	bool waits;
+	uint32_t entries;
 	uint64_t guest_elr, guest_spsr;          /* at the last exit */
 
 	/* profile_nmi()'s, until settled. */

@@ -78,6 +78,22 @@ static void release_held_pmi(struct bank *b)
 }
 
 /*
+ * What the guest sees of the hardware's pending and active state. Where the host profiles, PPI 23 may be the
+ * host's: then the guest's PMU says what its line is.
+ */
+static uint32_t seen_mask(const struct bank *b, unsigned int word)
+{
+	return state_mask(b, word) & ~(!word && is_local(b) && b->cpu->profile ? 1u << PPI_PMU : 0);
+}
+
+static uint32_t pmu_line_bit(const struct bank *b, unsigned int word)
+{
+	if (!word && is_local(b) && b->cpu->profile && pmu_interrupt(b->cpu))
+		return 1u << PPI_PMU;
+	return line_bit(b, word);
+}
+
+/*
  * A level that went down again while its interrupt was waiting in a list register is no longer
  * pending. So level-triggered ones are handed back, and the hardware says what is; one that is
  * still up comes again at once.
@@ -89,15 +105,15 @@ static uint32_t read_pending(struct bank *b, unsigned int word)
 		if (!word)
 			release_held_pmi(b);
 	}
-	return ((gic_read(b->base, GIC_ISPENDR + 4 * word) & state_mask(b, word)) |
-		lr_state(b, word).pending | line_bit(b, word)) & guest_mask(word);
+	return ((gic_read(b->base, GIC_ISPENDR + 4 * word) & seen_mask(b, word)) |
+		lr_state(b, word).pending | pmu_line_bit(b, word)) & guest_mask(word);
 }
 
 /* What is pending with the guest is active in the hardware; the guest must not see that. */
 static uint32_t read_active(struct bank *b, unsigned int word)
 {
 	struct lr_word lr = lr_state(b, word);
-	uint32_t value = gic_read(b->base, GIC_ISACTIVER + 4 * word) & state_mask(b, word) & ~lr.pending;
+	uint32_t value = gic_read(b->base, GIC_ISACTIVER + 4 * word) & seen_mask(b, word) & ~lr.pending;
 
 	if (!word && b->cpu->pmi_held)
 		value &= ~(1u << PPI_PMU);

@@ -287,7 +287,7 @@ static const char *row_title(const struct report *r, size_t row)
 	case EL2_SAMPLED:
 		return text("EL2 %s", r->event);
 	case GUEST_SAMPLED:
-		return text("EL1 and EL0 %s", r->event);
+		return text("EL1, EL0 %s", r->event);
 	case EL2_OTHER:
 		return text("EL2 %s", other);
 	case EL0_INSTRUCTIONS:
@@ -308,16 +308,23 @@ static void print_count(const struct report *r, unsigned int cpu, size_t row)
 	const struct count *c = &r->count[cpu][row];
 	double share = c->enabled ? 100.0 * (double)c->running / (double)c->enabled : 100.0;
 
-	printf("%3u  %-24s %15" PRIu64 " %7.2f%%", cpu, row_title(r, row), c->value, share);
+	printf("%3u  %-20s %15" PRIu64 " %14" PRIu64 " %7.2f%%", cpu, row_title(r, row), c->value,
+	       c->enabled, share);
 	if (is_sampled(r, row))
-		printf(" %9" PRIu64 " %8" PRIu64, c->samples, c->value / r->period - c->samples);
+		printf(" %9" PRIu64 " %8" PRId64, c->samples,
+		       (int64_t)(c->value / r->period) - (int64_t)c->samples);
 	printf("\n");
 }
 
 static void print_counts(const struct report *r)
 {
-	printf("\nhost profile: a sample every %" PRIu64 " %s\n\n", r->period, r->event);
-	printf("CPU  %-24s %15s %8s %9s %8s\n", "event", "count", "of time", "samples", "missed");
+	printf("\nhost profile: ");
+	if (r->period > 0)
+		printf("a sample every %" PRIu64 " %s\n\n", r->period, r->event);
+	else
+		printf("counts alone\n\n");
+	printf("CPU  %-20s %15s %14s %8s %9s %8s\n", "event", "count", "time (ns)", "counted",
+	       "samples", "missed");
 	for (unsigned int cpu = 0; cpu < CPUS_MAX; cpu++)
 		for (size_t row = 0; row < ROW_COUNT; row++)
 			if (r->count[cpu][row].there)

@@ -204,6 +204,61 @@ several 125 --vm "kernel=$tmp/kernel"
 guest 'exec sleep 30'
 several 124 --timeout 1 --vm "kernel=$tmp/kernel"
 
+# The host's profile: what the monitor says with its key is in tables, whatever a guest says is on the console.
+expect 2 run --host-profile=everything
+expect 2 run --host-profile --host-profile-period 9999
+expect 2 run --host-profile --host-profile-event branches
+expect 2 run --host-profile-out x
+shows 'only with --host-profile'
+expect 2 run --mode bare --host-profile
+dry --host-profile --host-profile-period 20000 --host-profile-event instructions
+shows 'profile=all profile-key=[0-9a-f]\{16\} profile-period=20000 profile-event=instructions'
+several 0 --dry-run --host-profile=guests --vm "kernel=$tmp/kernel"
+shows 'profile=guests profile-key=[0-9a-f]* vm '
+# says LINES: the monitor's, with %s for its marker.
+says()
+{
+	guest "key=\$(printf '%s\n' \"\$@\" | sed -n 's/.*profile-key=\([0-9a-f]*\).*/vpmu-profile \1/p')
+printf '$1' | sed \"s/@/\$key/\""
+}
+begin='@ begin cycles 10000\r\n@ event 0 el2.sampled 25000 7 7 2\r\n@ cause 0 psci 3 24000 12000\n'
+stacks='@ host-sample 2 1000 ffffffff 2000 3000\n@ host-sample 5 ffffffff 0\n@ guest-sample 1 0 0 ffff8000 4\n'
+forged='vpmu-profile 0123456789abcdef cause 0 psci 9 99 9\nvpmu-profile \nvpmu-prof'
+says "hello\n${forged}\n$begin${stacks}@ end\nvpmu-verdict: 3\n"
+run 3 --host-profile --host-profile-out "$tmp/folded"
+shows '^hello'
+shows '^vpmu-profile 0123456789abcdef cause 0 psci 9 99 9$'
+shows '^vpmu-profile $'
+shows '^vpmu-prof$'
+hides 'begin cycles'
+shows '^  0  EL2 cycles  *25000  *7  100.00%  *2  *0$'
+shows '^psci  *3  *24000  *-  *8000.0$'
+shows ' 5  71.43%  \[late\]$'
+shows 'monitor.elf: no symbols there'
+if [ "$(cat "$tmp/folded")" != "monitor;0x2fff;0x1fff;0x1000 2
+monitor;[late] 5
+vm1;cpu0;EL0;0xffff8000 4" ]; then
+	echo "FAIL: folded stacks: $(cat "$tmp/folded")"
+	failures=$((failures + 1))
+fi
+for lines in "$begin" "${stacks}@ end\n" "${begin}@ cause 0\n@ end\n" "${begin}@ nonsense\n@ end\n" ''; do
+	says "$lines"
+	run 125 --host-profile
+	shows 'not complete'
+done
+says "$begin${stacks}@ end\n"
+run 125 --host-profile --host-profile-out "$tmp/missing/folded"
+# Names are those of the ELF file beside the image; any file will do no harm.
+says "$begin@ host-sample 1 $(nm "$vpmu" | sed -n 's/^0*\([0-9a-f]*\) T main$/\1/p') ffffffff\n@ end\n"
+for size in 0 3 63 64 100 5000 200000 1000000; do
+	head -c $size "$vpmu" >"$tmp/monitor.elf"
+	run 0 --host-profile
+done
+cp "$vpmu" "$tmp/monitor.elf"
+run 0 --host-profile
+shows ' main$'
+rm "$tmp/monitor.elf"
+
 # Verdicts.
 guest 'echo hello; printf "vpmu-verdict: 3\r\n"; exit 9'
 run 3

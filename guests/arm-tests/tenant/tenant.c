@@ -5,7 +5,7 @@
  * instructions.
  *
  * tenant_paints and tenant_finds_* are the two sides of one test (M88), in two guests.
- * tenant_spins never ends, and must be asked for by name.
+ * tenant_spins never ends, and tenant_calls keeps EL2 busy; both must be asked for by name.
  */
 #include "bodies/common.h"
 #include "image/cpu.h"
@@ -21,6 +21,7 @@
 	T(tenant_finds_reset, "M88", PMU_AS_FOUND) \
 	T(tenant_finds_zeros, "M88", 0) \
 	T(tenant_finds_none, "M88", PMU_ABSENT | PMU_BY_NAME) \
+	T(tenant_calls, "RULES A4", PMU_BY_NAME) \
 	T(tenant_spins, "RULES F2", PMU_BY_NAME)
 
 #define TENANT_DECLARE(name, source, flags) void name(struct pmu_result *r);
@@ -319,6 +320,17 @@ void tenant_finds_none(struct pmu_result *r)
 		for (reg = PMCR_EL0; reg < PMSSCR_EL1; reg++)
 			CHECKED(r, check_none(r, (enum pmu_reg)reg));
 		pmu_run(1, ROUND);
+	}
+}
+
+/* Each round is one call, of "spins=N" times two instructions at EL2, and few here. */
+void tenant_calls(struct pmu_result *r)
+{
+	uint64_t i, spins = option_number("spins", ROUND);
+
+	for (i = 0; i < rounds(); i++) {
+		r->at = i;
+		CHECK_EQ(r, "answer of the spinning call", hvc_call(SPIN_AT_EL2, spins, 0, 0), 0);
 	}
 }
 
