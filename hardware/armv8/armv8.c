@@ -2,18 +2,10 @@
 /* See armv8.h. Registers and bits: DDI 0487 D24.5 (PMU), D24.3 (MDCR_EL2), D24.2 (HDFGxTR_EL2). */
 #include "armv8.h"
 
+#include <sysreg.h>
 #include <vpmu/arm.h>
 
 #define BIT(n) ((uint64_t)1 << (n))
-
-#define read_sysreg(name)                                                                          \
-	__extension__({                                                                                       \
-		uint64_t value_;                                                                   \
-		__asm__ volatile("mrs %0, " name : "=r"(value_));                                  \
-		value_;                                                                            \
-	})
-#define write_sysreg(name, v) __asm__ volatile("msr " name ", %0" : : "r"((uint64_t)(v)))
-#define isb() __asm__ volatile("isb" : : : "memory")
 
 /* By encoding: old assemblers do not know the names. */
 #define HDFGRTR_EL2 "S3_4_C3_C1_4"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Partitions by MDCR_EL2.HPMN (RULES B, B1 to B3), on a machine that enforces it and on one that only
- * advertises it. Guests do everything to every register; each is compared with a bare machine that has as many
+ * advertises it; with the model's own backend, and with hardware/armv8. Guests do everything to every register; each is compared with a bare machine that has as many
  * counters, and the host's events with sums made here. Around every register access an "NMI" looks at whether the
  * host's counters count and the guest's do not.
  */
@@ -9,6 +9,8 @@
 
 #include <vpmu/host.h>
 
+#include "armv8.h"
+#include "armv8_sim.h"
 #include "hpmn.h"
 #include "support.h"
 
@@ -24,7 +26,10 @@ struct bed;
 struct part_cpu {
 	struct bed *bed;
 	struct model_pmu pmu;
-	struct model_hw hw;
+	struct model_hw model;       /* one of these */
+	struct vpmu_armv8 armv8;
+	struct armv8_sim sim;
+	struct vpmu_hw *hw;
 	struct vpmu_cpu cpu;
 	struct part_guest *loaded;
 	bool host_works;             /* on its own events: it may see them itself */
@@ -55,6 +60,9 @@ struct bed {
 	bool lazy;
 };
 
+/* Run with hardware/armv8. */
+static bool with_armv8;
+
 static const enum model_class both[] = { MODEL_P5_HPMN, MODEL_P5_FGT };
 static const enum vpmu_switch_kind kinds[] = { VPMU_SWITCH_LAZY, VPMU_SWITCH_EAGER };
 
@@ -64,31 +72,75 @@ static const enum vpmu_switch_kind kinds[] = { VPMU_SWITCH_LAZY, VPMU_SWITCH_EAG
  * A host's counter that is started passes the other enables, at each moment of every switch; nobody else counts at
  * EL2. And the owner says "not the host's" (A3).
  */
-static void nmi(struct model_hw *hw, void *context)
+static void nmi(void *context)
 {
 	const struct part_cpu *c = context;
-	uint64_t accesses = hw->hw.accesses;
+	uint64_t accesses = c->hw->accesses;
+	uint64_t inside = with_armv8 ? c->armv8.inside : c->model.inside;
+	uint64_t outside = with_armv8 ? c->armv8.outside : c->model.outside;
 
 	assert_true(c->host_works || vpmu_cpu_nmi_owner(&c->cpu) != VPMU_OWNER_HOST);
-	assert_int_equal(hw->hw.accesses, accesses);
+	assert_int_equal(c->hw->accesses, accesses);
 	for (unsigned int i = 0; i < 32; i++) {
 		bool host = c->cpu.host_counters >> i & 1 && c->pmu.pmcnten >> i & 1;
 
 		if (i >= c->pmu.config.counters && i != CYCLE)
 			continue;
-		if (host && c->hw.outside >> i & 1)
+		if (host && outside >> i & 1)
 			assert_true(model_counts(&c->pmu, i, 2));
-		if (host && c->hw.inside >> i & 1)
+		if (host && inside >> i & 1)
 			assert_true(model_counts(&c->pmu, i, 1) || model_counts(&c->pmu, i, 0));
 		if (!host)
 			assert_false(model_counts(&c->pmu, i, 2));
 	}
 }
 
+static void nmi_of_model(struct model_hw *hw, void *context)
+{
+	(void)hw;
+	nmi(context);
+}
+
 /* ---- Set-up ---- */
 
 static const struct model_event_count cost_others[] = { { 0x10, 1 }, { 0x23, 2 } };
 static const struct model_events cost = { 3, 5, cost_others, ARRAY_SIZE(cost_others) };
+
+static void bring_up_model(struct part_cpu *c)
+{
+	model_hw_init(&c->model, &c->pmu);
+	c->hw = &c->model.hw;
+}
+
+static void bring_up_armv8(struct part_cpu *c)
+{
+	const struct vpmu_armv8_base base = { .mdcr_el2 = 0 };
+	unsigned int least;
+
+	c->sim = (struct armv8_sim){ .pmu = &c->pmu };
+	armv8_sim_here = &c->sim;
+	assert_int_equal(vpmu_armv8_init(&c->armv8, &base), 0);
+	if (!model_probe(&c->pmu, &least))
+		vpmu_armv8_partition(&c->armv8, least);
+	c->hw = &c->armv8.hw;
+}
+
+static void set_hooks(struct part_cpu *c)
+{
+	c->model.cost = c->sim.cost = &cost;
+	c->model.hook = nmi_of_model;
+	c->sim.hook = nmi;
+	c->model.hook_context = c->sim.hook_context = c;
+}
+
+static void bring_up(struct part_cpu *c, unsigned int number)
+{
+	if (with_armv8)
+		bring_up_armv8(c);
+	else
+		bring_up_model(c);
+	assert_int_equal(vpmu_cpu_init(&c->cpu, number, c->hw), 0);
+}
 
 static void add_cpu(struct bed *b, unsigned int i, enum model_class class)
 {
@@ -98,12 +150,28 @@ static void add_cpu(struct bed *b, unsigned int i, enum model_class class)
 	c->bed = b;
 	model_class_config(class, &config);
 	model_pmu_reset(&c->pmu, &config, rng_next(&b->rng) | 1);
-	model_hw_init(&c->hw, &c->pmu);
-	c->hw.cost = &cost;
-	vpmu_machine_add(&b->machine, &c->hw.hw.caps);
-	assert_int_equal(vpmu_cpu_init(&c->cpu, i, &c->hw.hw), 0);
-	c->hw.hook = nmi;
-	c->hw.hook_context = c;
+	bring_up(c, i);
+	vpmu_machine_add(&b->machine, &c->hw->caps);
+	set_hooks(c);
+}
+
+/* From now on, this CPU executes. */
+static struct vpmu_cpu *on(struct part_cpu *c)
+{
+	armv8_sim_here = &c->sim;
+	return &c->cpu;
+}
+
+static void set_time(struct part_cpu *c, uint64_t passed)
+{
+	c->model.time += passed;
+	c->sim.time += passed;
+}
+
+static void guest_runs(struct part_cpu *c, bool runs)
+{
+	c->model.guest_runs = runs;
+	c->sim.guest_runs = runs;
 }
 
 static void power_on(struct bed *b, enum model_class first, enum model_class second, uint64_t seed)
@@ -136,13 +204,14 @@ static void add_guest(struct bed *b, unsigned int i, enum vpmu_mode mode, enum v
 
 static void load(struct part_guest *g, struct part_cpu *c)
 {
-	assert_int_equal(vpmu_vcpu_load(&g->v, &c->cpu), 0);
+	assert_int_equal(vpmu_vcpu_load(&g->v, on(c)), 0);
 	g->cpu = c;
 	c->loaded = g;
 }
 
 static void put(struct part_guest *g)
 {
+	(void)on(g->cpu);
 	assert_int_equal(vpmu_vcpu_put(&g->v), 0);
 	g->cpu->loaded = NULL;
 	g->cpu = NULL;
@@ -162,15 +231,16 @@ static void serve(struct part_cpu *c)
 	if (!model_interrupt(&c->pmu))
 		return;
 	c->host_works = true;
-	(void)vpmu_cpu_pmi(&c->cpu);
+	(void)vpmu_cpu_pmi(on(c));
 	c->host_works = false;
 	take_samples(c);
 }
 
 static void enter(struct part_guest *g)
 {
+	(void)on(g->cpu);
 	assert_int_equal(vpmu_vcpu_enter(&g->v, 0), 0);
-	g->cpu->hw.guest_runs = true;
+	guest_runs(g->cpu, true);
 	g->in_guest = true;
 	if (model_interrupt(&g->cpu->pmu) != model_interrupt(&g->bare))
 		fail_msg("enter: the line is %d", model_interrupt(&g->cpu->pmu));
@@ -180,12 +250,13 @@ static void leave(struct part_guest *g)
 {
 	struct part_cpu *c = g->cpu;
 
-	c->hw.guest_runs = false;
+	(void)on(c);
+	guest_runs(c, false);
 	g->in_guest = false;
 	assert_int_equal(vpmu_vcpu_exit(&g->v, 0), 0);
 	serve(c);
-	if (c->hw.violations)
-		fail_msg("%s", c->hw.violation);
+	if (c->model.violations)
+		fail_msg("%s", c->model.violation);
 }
 
 static void record(struct bed *b, uint64_t value)
@@ -271,7 +342,7 @@ static void happens(struct part_cpu *c, unsigned int el, uint64_t n)
 	const struct model_events all = { n, 2 * n, others, ARRAY_SIZE(others) };
 
 	model_retire(&c->pmu, el, &all);
-	c->hw.time += n;
+	set_time(c, n);
 	if (el < 2)
 		model_retire(&c->loaded->bare, el, &all);
 	for (unsigned int i = 0; i < EVENTS; i++) {
@@ -299,7 +370,7 @@ static int watch(struct part_cpu *c, unsigned int i, const struct vpmu_host_even
 	int error;
 
 	c->host_works = true;
-	error = vpmu_host_event_create(&c->event[i], &c->bed->machine, &c->cpu, config);
+	error = vpmu_host_event_create(&c->event[i], &c->bed->machine, on(c), config);
 	c->host_works = false;
 	c->lives[i] = !error;
 	c->config[i] = *config;
@@ -315,6 +386,7 @@ static void compare_event(struct part_cpu *c, unsigned int i)
 
 	serve(c);
 	c->host_works = true;
+	(void)on(c);
 	assert_int_equal(vpmu_host_event_read(&c->event[i], &count), 0);
 	c->host_works = false;
 	if (count.value != c->expected[i])
@@ -333,9 +405,19 @@ static void unwatch(struct part_cpu *c, unsigned int i)
 {
 	compare_event(c, i);
 	c->host_works = true;
+	(void)on(c);
 	assert_int_equal(vpmu_host_event_destroy(&c->event[i]), 0);
 	c->host_works = false;
 	c->lives[i] = false;
+}
+
+/* Neither guest nor event is there: as after vpmu_cpu_init() (V7). */
+static void at_the_end(const struct part_cpu *c)
+{
+	assert_int_equal(c->pmu.pmcr & MODEL_PMCR_E, 0);
+	assert_int_equal(c->pmu.mdcr_el2 & (MODEL_MDCR_HPME | MODEL_MDCR_HPMD | MODEL_MDCR_HCCD), 0);
+	assert_int_equal(c->pmu.mdcr_el2 & 0x1F, c->pmu.config.counters);
+	assert_int_equal(c->pmu.pmcnten | c->pmu.pminten | c->pmu.pmovs, 0);
 }
 
 /* ---- The probe ---- */
@@ -488,8 +570,7 @@ static void cycle_counter_alone(void **state)
 		model_class_config(MODEL_P5_HPMN, &config);
 		config.hpmn0 = hpmn0;
 		model_pmu_reset(&b.cpus[0].pmu, &config, 5);
-		model_hw_init(&b.cpus[0].hw, &b.cpus[0].pmu);
-		assert_int_equal(vpmu_cpu_init(&b.cpus[0].cpu, 0, &b.cpus[0].hw.hw), 0);
+		bring_up(&b.cpus[0], 0);
 		add_guest(&b, 0, VPMU_MODE_MEDIATED, VPMU_SWITCH_LAZY, 0);
 		load(g, &b.cpus[0]);
 		assert_int_equal(vpmu_vcpu_reach_reason(&g->v),
@@ -590,6 +671,7 @@ static void hostile(enum model_class class, enum vpmu_mode mode, enum vpmu_switc
 	put(g);
 	unwatch(c, 0);
 	unwatch(c, 1);
+	at_the_end(c);
 	assert_int_equal(b.direct > 0, class == MODEL_P5_HPMN);
 }
 
@@ -627,7 +709,7 @@ static void costs_nothing(void **state)
 	write_el1(g, MODEL_PMCNTENSET, 1);
 	write_el1(g, MODEL_PMINTENSET, 1);
 	write_el1(g, MODEL_PMCR, MODEL_PMCR_E | MODEL_PMCR_LC);
-	accesses = c->hw.hw.accesses;
+	accesses = c->hw->accesses;
 	b.trapped = 0;
 	for (unsigned int i = 0; i < 200; i++) {
 		write_el1(g, MODEL_PMCR, MODEL_PMCR_LC);
@@ -640,11 +722,12 @@ static void costs_nothing(void **state)
 		host_runs(c, 1);
 		enter(g);
 	}
-	assert_int_equal(c->hw.hw.accesses, accesses);
+	assert_int_equal(c->hw->accesses, accesses);
 	assert_int_equal(b.trapped, 0);
 	leave(g);
 	put(g);
 	unwatch(c, 0);
+	at_the_end(c);
 	unwatch(c, 1);
 }
 
@@ -685,6 +768,7 @@ static void pending_across_switches(void **state)
 		assert_int_equal(c->samples[0], 1);
 		put(g);
 		unwatch(c, 0);
+		at_the_end(c);
 	}
 }
 
@@ -705,7 +789,7 @@ static void makes_room(void **state)
 		c->host_works = true;
 		/* They take 5 to 2, the event gets 1. */
 		for (unsigned int i = 0; i < 4; i++)
-			assert_int_equal(vpmu_host_event_create(&fill[i], &b.machine, &c->cpu, &other), 0);
+			assert_int_equal(vpmu_host_event_create(&fill[i], &b.machine, on(c), &other), 0);
 		assert_int_equal(watch(c, 0, &everywhere), 0);
 		c->host_works = true;
 		for (unsigned int i = 0; i < 4; i++)
@@ -723,6 +807,7 @@ static void makes_room(void **state)
 		leave(g);
 		put(g);
 		unwatch(c, 0);
+		at_the_end(c);
 	}
 }
 
@@ -739,7 +824,7 @@ static void driver_finds_all_counters(void **state)
 		add_guest(&b, 0, VPMU_MODE_MEDIATED, kinds[k / 2], 2);
 		load(g, c);
 		for (unsigned int i = 0; i < 2; i++) {
-			uint64_t on = MODEL_PMCR_E | MODEL_PMCR_LC, all = 0x3F;
+			uint64_t go = MODEL_PMCR_E | MODEL_PMCR_LC, all = 0x3F;
 
 			enter(g);
 			write_el1(g, MODEL_PMCNTENSET, 3);
@@ -747,17 +832,17 @@ static void driver_finds_all_counters(void **state)
 			leave(g);
 			if (i)
 				put(g);
-			assert_int_equal(vpmu_cpu_reclaim(&c->cpu, all), 0);
+			assert_int_equal(vpmu_cpu_reclaim(on(c), all), 0);
 			assert_true(model_el2_access(&c->pmu, MODEL_PMCNTENSET, true, &all));
-			assert_true(model_el2_access(&c->pmu, MODEL_PMCR, true, &on));
+			assert_true(model_el2_access(&c->pmu, MODEL_PMCR, true, &go));
 			for (unsigned int n = 0; n < 6; n++) {
 				uint64_t selector = MODEL_FILTER_NSH | MEM_ACCESS;
 
 				assert_true(model_el2_access(&c->pmu, MODEL_PMEVTYPER(n), true, &selector));
 				assert_true(model_counts(&c->pmu, n, 2));
 			}
-			on = MODEL_PMCR_LC;
-			assert_true(model_el2_access(&c->pmu, MODEL_PMCR, true, &on));
+			go = MODEL_PMCR_LC;
+			assert_true(model_el2_access(&c->pmu, MODEL_PMCR, true, &go));
 			assert_true(model_el2_access(&c->pmu, MODEL_PMCNTENCLR, true, &all));
 		}
 	}
@@ -846,7 +931,7 @@ static void host_step(struct part_cpu *c)
 			random_event_of_host(c, i);
 		break;
 	case 1:
-		assert_int_equal(vpmu_cpu_reclaim(&c->cpu, 0), 0);
+		assert_int_equal(vpmu_cpu_reclaim(on(c), 0), 0);
 		break;
 	case 2:
 		if (c->lives[i])
@@ -946,5 +1031,8 @@ int main(void)
 		cmocka_unit_test(random_schedules),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("model", tests, NULL, NULL);
+
+	with_armv8 = true;
+	return failed + cmocka_run_group_tests_name("armv8", tests, NULL, NULL);
 }
