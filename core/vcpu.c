@@ -325,6 +325,17 @@ int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting)
 	return announce(v);
 }
 
+/*
+ * Is what the guest has, since this exit, in memory? What a guest without a status register must not keep may still owe
+ * it an interrupt. A quiet one whose interrupt is a level has changed nothing: its exits cost no look at each counter.
+ */
+static bool left_hardware(const struct vpmu_vcpu *v, uint64_t accesses)
+{
+	if (!v->cpu || v->emulated || vpmu_vcpu_is_resident(v))
+		return false;
+	return v->vm->arch->edge || accesses_of(v) != accesses;
+}
+
 int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting)
 {
 	int error = boundary_error(v, nesting, true);
@@ -336,8 +347,7 @@ int vpmu_vcpu_exit(struct vpmu_vcpu *v, unsigned int nesting)
 	atomic_store_explicit(&v->in_guest, false, memory_order_relaxed);
 	v->pmi_given = false;
 	v->vm->sw->exit(v);
-	/* What a guest without a status register must not keep may still owe it an interrupt. */
-	if (v->cpu && !v->emulated && !vpmu_vcpu_is_resident(v)) {
+	if (left_hardware(v, accesses)) {
 		vpmu_vcpu_note(v);
 		v->vm->arch->clean(v->vm, &v->state);
 	}
