@@ -6,7 +6,8 @@
 # usage: test.sh check|all
 #
 #   check   contract checks and unit tests; under a minute
-#   all     and unit tests built by clang and with sanitizers, and guests in QEMU
+#   all     and unit tests built by clang and with sanitizers, and guests in QEMU, as many at
+#           once as there are CPUs
 #
 # Ends with one line "N passed, N failed, N skipped"; the exit status says whether any failed.
 # Every case is listed in build/test-cases.
@@ -16,26 +17,63 @@ cd "$(dirname "$0")/.."
 what=${1:-}
 case $what in
 check | all) ;;
+suite) ;; # by this script itself: one of tests/e2e
 *) sed -n '3,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 2 ;;
 esac
 
 cases=build/test-cases
 stage() { echo "== $1"; }
 
-# record LABEL COMMAND...: shows what the command prints and keeps its case lines. A command
+# run LABEL FILE COMMAND...: shows what the command prints and keeps its case lines in FILE. A command
 # that fails without naming a failed case is a failed case; status 77 means all was skipped.
+run()
+{
+	label=$1
+	new=$2
+	shift 2
+	{ "$@" && rc=0 || rc=$?; echo "$rc" >"$new.status"; } | tee "$new.output"
+	grep -E '^(ok|not ok|skip) ' "$new.output" >"$new" || true
+	case $(cat "$new.status") in
+	0) ;;
+	77) grep -q '^skip ' "$new" || echo "not ok $label: skipped without a reason" ;;
+	*) grep -q '^not ok ' "$new" || echo "not ok $label: status $(cat "$new.status")" ;;
+	esac | tee -a "$new"
+	rm -f "$new.status" "$new.output"
+}
+
 record()
 {
 	label=$1
 	shift
-	{ "$@" && rc=0 || rc=$?; echo "$rc" >build/test-status; } | tee build/test-output
-	grep -E '^(ok|not ok|skip) ' build/test-output >build/test-new || true
-	case $(cat build/test-status) in
-	0) ;;
-	77) grep -q '^skip ' build/test-new || echo "not ok $label: skipped without a reason" ;;
-	*) grep -q '^not ok ' build/test-new || echo "not ok $label: status $(cat build/test-status)" ;;
-	esac | tee -a build/test-new
+	run "$label" build/test-new "$@"
 	cat build/test-new >>"$cases"
+}
+
+suites=build/test-suites
+
+# Its lines bear its name, for others run at the same time.
+suite()
+{
+	name=$(basename "$1" .sh)
+	echo "begins"
+	run "$name" "$suites/$name" "$1"
+	echo "ends"
+}
+
+# Each uses one CPU most of the time. What they were for is in the order of their names again.
+guests()
+{
+	rm -rf "$suites"
+	mkdir -p "$suites"
+	for suite in tests/e2e/*.sh; do
+		[ -x "$suite" ] && echo "$suite" # the others are what they share
+	done | xargs -n 1 -P "$(nproc)" scripts/test.sh suite || true
+	for suite in tests/e2e/*.sh; do
+		name=$(basename "$suite" .sh)
+		[ -x "$suite" ] || continue
+		[ -e "$suites/$name" ] || echo "not ok $name: it did not end" | tee "$suites/$name"
+		cat "$suites/$name" >>"$cases"
+	done
 }
 
 # unit LABEL FOLDER [ARGUMENT...]: Meson's tests of one build.
@@ -79,18 +117,20 @@ quick()
 full()
 {
 	[ ! -d build/host ] || unit gcc build/host --suite long
-	build clang && unit clang build/clang
-	build asan && unit asan build/asan
+	build clang && unit clang build/clang --no-suite long
+	build asan && unit asan build/asan --no-suite long
 	build tsan && unit tsan build/tsan threads x86-host
 	stage "images and a newer QEMU"
 	record qemu10 scripts/qemu10.sh
 	record guest guests/linux/build.sh
-	for suite in tests/e2e/*.sh; do
-		[ -x "$suite" ] || continue # what they share
-		stage "guests in QEMU: $(basename "$suite" .sh)"
-		record "$(basename "$suite" .sh)" "$suite"
-	done
+	stage "guests in QEMU"
+	guests
 }
+
+if [ "$what" = suite ]; then
+	suite "$2" 2>&1 | sed -u "s|^|$(basename "$2" .sh): |"
+	exit 0
+fi
 
 scripts/build.sh
 : >"$cases"
