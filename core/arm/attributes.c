@@ -138,6 +138,25 @@ static uint32_t counters_max(const struct vpmu_arm_attributes *a)
 	return full_model(a, &model) ? 0 : model.counters;
 }
 
+/* The newest version that is not newer than the number, some of which mean none. */
+static enum vpmu_arm_version version_of(uint32_t pmuver)
+{
+	return pmuver < VPMU_ARM_V3P1 ? VPMU_ARM_V3 : (enum vpmu_arm_version)pmuver;
+}
+
+/* What full_model() found, as far as the guest is to see it. */
+static int limit(const struct vpmu_arm_attributes *a, struct vpmu_arm_model *model)
+{
+	model->counters = (uint32_t)min(model->counters, a->counters);
+	if (!a->lowered)
+		return 0;
+	if (!a->pmuver)
+		return VPMU_ERR_UNSUPPORTED;
+	if (version_of(a->pmuver) < model->version)
+		model->version = version_of(a->pmuver);
+	return 0;
+}
+
 int vpmu_arm_attributes_model(const struct vpmu_arm_attributes *a, struct vpmu_arm_model *model)
 {
 	int error;
@@ -147,9 +166,7 @@ int vpmu_arm_attributes_model(const struct vpmu_arm_attributes *a, struct vpmu_a
 		return 0;
 	}
 	error = full_model(a, model);
-	if (!error)
-		model->counters = (uint32_t)min(model->counters, a->counters);
-	return error;
+	return error ? error : limit(a, model);
 }
 
 const struct vpmu_policy *vpmu_arm_attributes_policy(const struct vpmu_arm_attributes *a)
@@ -163,6 +180,29 @@ void vpmu_arm_attributes_set_pmcr(struct vpmu_arm_attributes *a, uint64_t pmcr)
 
 	if (!a->ran && n < a->counters)
 		a->counters = n;
+}
+
+static uint32_t pmuver_max(const struct vpmu_arm_attributes *a)
+{
+	struct vpmu_arm_model model;
+
+	return full_model(a, &model) ? 0 : (uint32_t)model.version;
+}
+
+/* After the first run nothing but what is there is taken; that comes before the limit. */
+int vpmu_arm_attributes_set_pmuver(struct vpmu_arm_attributes *a, uint32_t pmuver)
+{
+	uint32_t max = pmuver_max(a);
+
+	if (pmuver == 0xF)
+		pmuver = 0;
+	if (a->ran)
+		return pmuver == (a->lowered ? min(a->pmuver, max) : max) ? 0 : EBUSY;
+	if (pmuver > max)
+		return EINVAL;
+	a->lowered = true;
+	a->pmuver = (uint8_t)pmuver;
+	return 0;
 }
 
 /* ---- Creation ---- */
@@ -326,7 +366,7 @@ static int set_pmu(struct vpmu_arm_vcpu_attributes *v, const void *data)
 	if (a->filtered && a->chosen != pmu)
 		return EBUSY;
 	choose(a, pmu);
-	a->restricted = a->placement == VPMU_ARM_ONE_PMU;
+	a->restricted = true;
 	return 0;
 }
 

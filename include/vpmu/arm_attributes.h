@@ -86,12 +86,14 @@ struct vpmu_arm_attributes {
 	bool irqchip;                /* the interrupt controller is emulated by the hypervisor */
 	bool irqchip_ready;          /* and initialised: set it when it is */
 	bool ran;
-	bool restricted;             /* SET_PMU: only its CPUs */
+	bool restricted;             /* SET_PMU: with VPMU_ARM_ONE_PMU only its CPUs */
 	bool filtered;
 	bool shown;                  /* to a guest: (shape) */
 	struct vpmu_arm_model shape;
 	const struct vpmu_arm_pmu *chosen;
 	uint32_t counters;           /* PMCR.N */
+	bool lowered;                /* the guest's PMUVer is (pmuver), not that of the PMU */
+	uint8_t pmuver;
 	int32_t ppi;                 /* what all vCPUs use; 0: none yet, or an SPI each */
 	uint8_t spi[1020 / 8 + 1];   /* INTIDs in use */
 	uint64_t allowed[VPMU_ARM_EVENT_WORDS];
@@ -164,8 +166,17 @@ VPMU_API int vpmu_arm_attributes_run(struct vpmu_arm_vcpu_attributes *v, uint32_
 VPMU_API void vpmu_arm_attributes_set_pmcr(struct vpmu_arm_attributes *a, uint64_t pmcr);
 
 /*
- * vpmu_arm_attributes_model() - the guest's PMU. returns: 0; VPMU_ERR_UNSUPPORTED: no PMU is known, or with
- * VPMU_ARM_ONE_PMU none is chosen. Context: [vm].
+ * vpmu_arm_attributes_set_pmuver() - KVM_SET_ONE_REG of ID_AA64DFR0_EL1, as far as its PMUVer (pmuver) goes: the
+ * guest's version is that, or what a PMU chosen later has, if that is less. 0xF (IMPDEF) becomes 0: the guest is
+ * shown no PMU.
+ * returns: 0; -VPMU_LINUX_EBUSY: a vCPU has run, and it is another; -VPMU_LINUX_EINVAL: above what there is.
+ * Context: [vm], one caller per VM.
+ */
+VPMU_API int vpmu_arm_attributes_set_pmuver(struct vpmu_arm_attributes *a, uint32_t pmuver);
+
+/*
+ * vpmu_arm_attributes_model() - the guest's PMU. returns: 0; VPMU_ERR_UNSUPPORTED: no PMU is known, the guest is
+ * shown none, or with VPMU_ARM_ONE_PMU none is chosen. Context: [vm].
  */
 VPMU_API int vpmu_arm_attributes_model(const struct vpmu_arm_attributes *a,
 				       struct vpmu_arm_model *model);

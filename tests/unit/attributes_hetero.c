@@ -440,6 +440,194 @@ static void late_kinds(void **unused)
 	}
 }
 
+/* ---- M102: PMUs are found in any order, late or never ---- */
+
+#define FOUND_MAX 3u
+
+static const struct vpmu_arm_pmu found[FOUND_MAX] = {
+	{ .type = 4, .cpus = { { 0x3 } },
+	  .model = { .size = sizeof(struct vpmu_arm_model), .version = VPMU_ARM_V3P5, .counters = 6,
+		     .id = 0x4100, .ceid = { 0x20909, 0x18 }, .mmir = 8 } },
+	{ .type = 9, .cpus = { { 0xC } },
+	  .model = { .size = sizeof(struct vpmu_arm_model), .version = VPMU_ARM_V3P1, .counters = 8,
+		     .id = 0x4100, .ceid = { 0x20905, 0x08 }, .mmir = 0 } },
+	{ .type = 5, .cpus = { { 0x0, 0x1 } },
+	  .model = { .size = sizeof(struct vpmu_arm_model), .version = VPMU_ARM_V3, .counters = 4,
+		     .id = 0x4103, .ceid = { 0x20801, 0x00 }, .mmir = 0 } },
+};
+
+static const uint32_t cpu_of[FOUND_MAX] = { 1, 2, 64 };
+
+/* What creation says of a CPU, and SET_PMU of a type, is what the list says; the first vCPU's stays. */
+static void check_one_found(struct vpmu_arm_pmus *pmus, unsigned int which, bool there)
+{
+	const int32_t type = found[which].type;
+	struct vpmu_arm_attributes vm;
+	struct vpmu_arm_vcpu_attributes v;
+	struct vpmu_arm_model model;
+
+	assert_int_equal(vpmu_arm_attributes_init(&vm, pmus, VPMU_ARM_ONE_PMU, false), 0);
+	assert_int_equal(vpmu_arm_attributes_model(&vm, &model), VPMU_ERR_UNSUPPORTED);
+	assert_int_equal(vpmu_arm_vcpu_attributes_init(&v, &vm, true, cpu_of[which]),
+			 there ? 0 : -(int)VPMU_LINUX_EINVAL);
+	if (!there)
+		return;
+	assert_int_equal(vpmu_arm_attributes_model(&vm, &model), 0);
+	assert_int_equal(model.counters, found[which].model.counters);
+	assert_int_equal(model.ceid[0], found[which].model.ceid[0]);
+	assert_false(model.listed_only);
+	assert_int_equal(vpmu_arm_attribute_set(&v, VPMU_ARM_ATTR_SET_PMU, &type), 0);
+	for (unsigned int i = 0; i < FOUND_MAX; i++) {
+		assert_int_equal(vpmu_arm_vcpu_attributes_init(&v, &vm, true, cpu_of[i]), 0);
+		assert_int_equal(vm.chosen->type, type);
+	}
+}
+
+static void check_unknown_types(struct vpmu_arm_pmus *pmus, unsigned int any, unsigned int there)
+{
+	struct vpmu_arm_attributes vm;
+	struct vpmu_arm_vcpu_attributes v;
+
+	assert_int_equal(vpmu_arm_attributes_init(&vm, pmus, VPMU_ARM_ONE_PMU, false), 0);
+	assert_int_equal(vpmu_arm_vcpu_attributes_init(&v, &vm, true, cpu_of[any]), 0);
+	for (unsigned int i = 0; i < FOUND_MAX; i++)
+		assert_int_equal(vpmu_arm_attribute_set(&v, VPMU_ARM_ATTR_SET_PMU, &found[i].type),
+				 there & 1u << i ? 0 : -(int)VPMU_LINUX_ENXIO);
+}
+
+/* By hand, not by folding. (there): at least one. */
+static void check_all_found(struct vpmu_arm_pmus *pmus, unsigned int there)
+{
+	static const struct {
+		uint32_t version, counters, id;
+		uint64_t ceid0, ceid1, mmir;
+	} common[8] = {
+		[1] = { VPMU_ARM_V3P5, 6, 0x4100, 0x20909, 0x18, 8 },
+		[2] = { VPMU_ARM_V3P1, 8, 0x4100, 0x20905, 0x08, 0 },
+		[3] = { VPMU_ARM_V3P1, 6, 0x4100, 0x20901, 0x08, 0 },
+		[4] = { VPMU_ARM_V3, 4, 0x4103, 0x20801, 0x00, 0 },
+		[5] = { VPMU_ARM_V3, 4, 0, 0x20801, 0x00, 0 },
+		[6] = { VPMU_ARM_V3, 4, 0, 0x20801, 0x00, 0 },
+		[7] = { VPMU_ARM_V3, 4, 0, 0x20801, 0x00, 0 },
+	};
+	struct vpmu_arm_attributes vm;
+	struct vpmu_arm_vcpu_attributes v;
+	struct vpmu_arm_model model;
+
+	assert_int_equal(vpmu_arm_attributes_init(&vm, pmus, VPMU_ARM_COMMON, false), 0);
+	assert_int_equal(vpmu_arm_vcpu_attributes_init(&v, &vm, true,
+						       cpu_of[__builtin_ctz(there)]), 0);
+	assert_int_equal(vpmu_arm_attributes_model(&vm, &model), 0);
+	assert_int_equal(model.version, common[there].version);
+	assert_int_equal(model.counters, common[there].counters);
+	assert_int_equal(model.id, common[there].id);
+	assert_int_equal(model.ceid[0], common[there].ceid0);
+	assert_int_equal(model.ceid[1], common[there].ceid1);
+	assert_int_equal(model.mmir, common[there].mmir);
+	assert_int_equal(model.listed_only, (there & (there - 1)) != 0);
+}
+
+static void check_found(struct vpmu_arm_pmus *pmus, unsigned int there)
+{
+	for (unsigned int i = 0; i < FOUND_MAX; i++) {
+		check_one_found(pmus, i, there & 1u << i);
+		if (there & 1u << i)
+			check_unknown_types(pmus, i, there);
+	}
+	if (there)
+		check_all_found(pmus, there);
+}
+
+static void found_in_any_order(void **unused)
+{
+	static const unsigned int orders[][FOUND_MAX] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
+
+	(void)unused;
+	for (unsigned int o = 0; o < sizeof(orders) / sizeof(orders[0]); o++) {
+		struct vpmu_arm_pmus pmus;
+		unsigned int there = 0;
+
+		vpmu_arm_pmus_init(&pmus);
+		check_found(&pmus, there);
+		for (unsigned int i = 0; i < FOUND_MAX; i++) {
+			assert_int_equal(vpmu_arm_pmus_add(&pmus, &found[orders[o][i]]), 0);
+			there |= 1u << orders[o][i];
+			check_found(&pmus, there);
+		}
+	}
+}
+
+/* 1024 events before PMUv3p1, 65536 from it on: of the PMU chosen, whatever was there before. */
+static void event_space_follows(void **unused)
+{
+	static const uint32_t spaces[FOUND_MAX] = { 65536, 65536, 1024 };
+	struct vpmu_arm_vcpu_attributes v;
+	struct vpmu_arm_attributes vm;
+	struct vpmu_arm_pmus pmus;
+
+	(void)unused;
+	vpmu_arm_pmus_init(&pmus);
+	for (unsigned int i = 0; i < FOUND_MAX; i++)
+		assert_int_equal(vpmu_arm_pmus_add(&pmus, &found[i]), 0);
+	for (unsigned int c = 0; c < FOUND_MAX * FOUND_MAX; c++) {
+		unsigned int first = c % FOUND_MAX, chosen = c / FOUND_MAX;
+		struct vpmu_arm_filter_range last = { (uint16_t)(spaces[chosen] - 1), 1, 1, { 0 } };
+		struct vpmu_arm_filter_range beyond = { (uint16_t)(spaces[chosen] - 1), 2, 1, { 0 } };
+
+		assert_int_equal(vpmu_arm_attributes_init(&vm, &pmus, VPMU_ARM_ONE_PMU, false), 0);
+		assert_int_equal(vpmu_arm_vcpu_attributes_init(&v, &vm, true, cpu_of[first]), 0);
+		assert_int_equal(vpmu_arm_attribute_set(&v, VPMU_ARM_ATTR_SET_PMU,
+							&found[chosen].type), 0);
+		assert_int_equal(vpmu_arm_attribute_set(&v, VPMU_ARM_ATTR_FILTER, &beyond),
+				 -(int)VPMU_LINUX_EINVAL);
+		assert_int_equal(vpmu_arm_attribute_set(&v, VPMU_ARM_ATTR_FILTER, &last), 0);
+		/* A lower version for the guest does not change it. */
+		assert_int_equal(vpmu_arm_attributes_set_pmuver(&vm, VPMU_ARM_V3), 0);
+		assert_int_equal(vpmu_arm_attribute_set(&v, VPMU_ARM_ATTR_FILTER, &last), 0);
+	}
+}
+
+/* What the guest reads: PMCEID without what the filter denies, PMCR.N, PMUVer (M57, V12). */
+static void shown_to_the_guest(void **unused)
+{
+	struct vpmu_arm_filter_range deny = { MODEL_EVENT_INST_RETIRED, 1, 1, { 0 } };
+	uint32_t three = 3;
+	struct bed b;
+
+	(void)unused;
+	for (unsigned int home = 0; home < 2; home++) {
+		struct vpmu_vm_config config = { .size = sizeof(config) };
+		uint64_t ceid0;
+
+		power_on(&b, MODEL_P5_FGT, MODEL_P1, 4);
+		ceid0 = b.kind[home].model.ceid[0] & ~BIT(MODEL_EVENT_INST_RETIRED);
+		assert_int_equal(vpmu_arm_attributes_init(&b.attributes, &b.pmus, VPMU_ARM_ONE_PMU, false), 0);
+		assert_int_equal(vpmu_arm_vcpu_attributes_init(&b.vcpu, &b.attributes, true, home), 0);
+		assert_int_equal(vpmu_arm_attribute_set(&b.vcpu, VPMU_ARM_ATTR_SET_NR_COUNTERS, &three), 0);
+		assert_int_equal(vpmu_arm_attribute_set(&b.vcpu, VPMU_ARM_ATTR_FILTER, &deny), 0);
+		assert_int_equal(vpmu_arm_attributes_set_pmuver(&b.attributes, VPMU_ARM_V3), 0);
+		assert_int_equal(vpmu_arm_attribute_set(&b.vcpu, VPMU_ARM_ATTR_INIT, NULL), 0);
+		assert_int_equal(vpmu_arm_attributes_run(&b.vcpu, home), 0);
+		assert_int_equal(vpmu_arm_attributes_model(&b.attributes, &b.model), 0);
+		config.policy = vpmu_arm_attributes_policy(&b.attributes);
+		assert_int_equal(vpmu_arm_vm_init(&b.vm, &b.part[home], &b.model, &config), 0);
+		vpmu_vcpu_init(&b.v, &b.vm);
+		start_on(&b, home);
+		assert_int_equal(vpmu_arm_dfr0(&b.vm, 0xF00), VPMU_ARM_V3 << 8);
+		assert_int_equal(get(&b, MODEL_PMCR) >> 11 & 31, 3);
+		assert_int_equal(get(&b, MODEL_PMCEID0), ceid0);
+		select_all(&b);
+		work(&b, 10);
+		assert_int_equal(get(&b, MODEL_PMEVCNTR(0)), 0);
+		assert_int_equal(get(&b, MODEL_PMEVTYPER(0)), MODEL_EVENT_INST_RETIRED);
+		assert_int_equal(get(&b, MODEL_PMCCNTR), 10);
+		stop(&b);
+		at_the_end(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -449,6 +637,9 @@ int main(void)
 		cmocka_unit_test(reduced),
 		cmocka_unit_test(claims),
 		cmocka_unit_test(late_kinds),
+		cmocka_unit_test(found_in_any_order),
+		cmocka_unit_test(event_space_follows),
+		cmocka_unit_test(shown_to_the_guest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
