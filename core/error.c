@@ -8,8 +8,8 @@ static const char *const messages[] = {
 	[-VPMU_ERR_STATE] = "the call is not allowed in this phase",
 	[-VPMU_ERR_UNSUPPORTED] = "this machine cannot do it",
 	[-VPMU_ERR_BUSY] = "in use: stop host events that count inside guests, or partition the VM",
-	[-VPMU_ERR_WATCHDOG] = "the host's watchdog counts inside guests, so no VM can have all "
-			       "counters: switch the watchdog off, or partition the VM",
+	[-VPMU_ERR_WATCHDOG] = ("the host's watchdog counts inside guests, so no VM can have all "
+				"counters: switch the watchdog off, or partition the VM"),
 	[-VPMU_ERR_LIMIT] = "more entries than this library takes",
 };
 
