@@ -130,6 +130,7 @@ struct arm_bed {
 	struct vpmu_arm_model model;
 	struct vpmu_vm vm;
 	struct vpmu_vcpu v;
+	uint64_t user;               /* PMUSERENR_EL0 of the host */
 };
 
 static uint64_t arm_access(struct arm_bed *b, uint32_t reg, bool write, uint64_t value)
@@ -166,15 +167,15 @@ static void arm_cpu_starts(struct arm_bed *b, enum model_class class, uint64_t s
 	model_class_config(class, &config);
 	model_pmu_reset(&b->pmu, &config, seed);
 	model_hw_init(&b->hw, &b->pmu);
-	b->pmu.pmuserenr = 0xF;
+	b->pmu.pmuserenr = b->user;
 	b->pmu.pmselr = 3;
 }
 
-static void arm_parked(struct arm_bed *b, enum model_class class)
+static void arm_parked(struct arm_bed *b, enum model_class class, uint64_t user)
 {
 	const struct vpmu_vm_config config = { .size = sizeof(config), .mode = VPMU_MODE_MEDIATED };
 
-	*b = (struct arm_bed){ .cpu = { .number = 0 } };
+	*b = (struct arm_bed){ .user = user };
 	arm_cpu_starts(b, class, 1);
 	vpmu_machine_init(&b->machine);
 	vpmu_machine_add(&b->machine, &b->hw.hw.caps);
@@ -234,7 +235,7 @@ static void the_door(void **state)
 		x86_counts(&x, 100);
 	}
 	for (unsigned int class = 0; class < MODEL_CLASSES; class++) {
-		arm_parked(&a, (enum model_class)class);
+		arm_parked(&a, (enum model_class)class, 0xF);
 		assert_int_equal(vpmu_vcpu_enter(&a.v, 0), 0);
 		accesses = a.hw.hw.accesses;
 		assert_int_equal(vpmu_cpu_reclaim(&a.cpu, 0), VPMU_ERR_STATE);
@@ -275,7 +276,8 @@ static void knock_of_the_driver(void **state)
 		x86_end(&x);
 	}
 	for (unsigned int class = 0; class < MODEL_CLASSES; class++) {
-		arm_parked(&a, (enum model_class)class);
+		/* Selectors stay in the hardware if its user mode sees nothing. */
+		arm_parked(&a, (enum model_class)class, 0);
 		assert_int_equal(vpmu_cpu_reclaim(&a.cpu, 1), 0);
 		assert_int_equal(a.pmu.pmevcntr[0], VALUE + 100);
 		assert_int_equal(a.pmu.pmevcntr[1], 0);
@@ -283,7 +285,7 @@ static void knock_of_the_driver(void **state)
 			assert_int_equal(vpmu_cpu_reclaim(&a.cpu, 0x5), 0);
 			a.pmu.pmevcntr[0] = 0xD0;
 			a.pmu.pmevcntr[2] = 0xD2;
-			a.pmu.pmevtyper[2] = 0x11;
+			a.pmu.pmevtyper[0] = a.pmu.pmevtyper[2] = 0x3C;
 			arm_host_runs(&a, 11);
 			arm_run(&a, 10);
 			arm_counts(&a, 110 + 10 * round);
@@ -320,7 +322,7 @@ static void knock_of_user_mode(void **state)
 		x86_end(&x);
 	}
 	for (unsigned int class = 0; class < MODEL_CLASSES; class++) {
-		arm_parked(&a, (enum model_class)class);
+		arm_parked(&a, (enum model_class)class, 0xF);
 		assert_int_equal(a.pmu.pmevcntr[0], VALUE + 100);
 		/* The guest grants its EL0 nothing: parked, the host's has nothing either. */
 		assert_int_equal(a.pmu.pmuserenr, 0);
@@ -380,7 +382,7 @@ static void knock_of_hotplug(void **state)
 	for (unsigned int k = 0; k < OFFLINES * MODEL_CLASSES; k++) {
 		enum model_class class = (enum model_class)(k / OFFLINES);
 
-		arm_parked(&a, class);
+		arm_parked(&a, class, 0xF);
 		for (uint64_t life = 1; life < 4; life++) {
 			go_offline(&a.cpu, &a.v, (enum offline)(k % OFFLINES));
 			assert_int_equal(a.pmu.pmuserenr, 0xF);
