@@ -554,7 +554,7 @@ static void write_pattern(struct user *u)
 		wrmsr(u, counter_msr(u, i),
 		      i ? pattern(u, i) : (0 - UINT64_C(20)) & (BIT(c->gp_width) - 1));
 		wrmsr(u, selector_msr(u, i),
-		      USERS | X86_SEL_EN | X86_SEL_INT | UMASK(i) << 8 | EVENT(u->who, i));
+		      USERS | X86_SEL_EN | X86_SEL_INT | (uint64_t)UMASK(i) << 8 | EVENT(u->who, i));
 	}
 	for (unsigned int i = 0; i < c->fixed; i++) {
 		wrmsr(u, X86_MSR_FIXED_CTR(i), pattern(u, i) + 0x77);
@@ -818,7 +818,7 @@ static void driver_counts(void)
 	assert_int_equal(vpmu_cpu_reclaim(&w.cpu[0], w.hw[0].x86.hw.caps.counters), 0);
 	for (unsigned int i = 0; i < pmu->config.gp; i++) {
 		pmu->gp[i] = 0x0F0F00 + i;
-		pmu->selector[i] = USERS | X86_SEL_INT | UMASK(i) << 8 | EVENT(1, i);
+		pmu->selector[i] = USERS | X86_SEL_INT | (uint64_t)UMASK(i) << 8 | EVENT(1, i);
 	}
 	for (unsigned int i = 0; i < pmu->config.fixed; i++)
 		pmu->fixed[i] = 0x0E0E00 + i;
