@@ -131,7 +131,7 @@ static _Noreturn void refuse(int error)
 {
 	if (error != VPMU_ERR_BUSY)
 		machine_fail("profile: %s\n", vpmu_strerror(error));
-	machine_fail("profile: a guest has all counters while it runs (\"mode=mediated\"): give it "
+	machine_fail("profile: a guest, mediated or passed through, has all counters while it runs: give it "
 		     "\"mode=partitioned\" with \"counters=N\", or let the host profile itself alone, by "
 		     "\"profile=hypervisor\"\n");
 }
