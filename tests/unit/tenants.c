@@ -171,6 +171,7 @@ static bool is_starved(struct tenant_vcpu *g, unsigned int i)
 		tenant_fail(g->vm->world, "vCPU %d: counter %u has no event, and there is room",
 			    number(g), i);
 	g->starved |= BIT(i);
+	g->short_now |= BIT(i);
 	g->vm->world->starved++;
 	return true;
 }
@@ -396,7 +397,8 @@ static void take_one(struct tenant_cpu *c)
 	c->looks = true;
 	pmi = vpmu_cpu_pmi(&c->cpu);
 	c->looks = false;
-	if ((pmi == VPMU_PMI_HOST || pmi == VPMU_PMI_BOTH) != owed)
+	/* One that was displaced since has given its sample already. */
+	if ((pmi == VPMU_PMI_HOST || pmi == VPMU_PMI_BOTH) != owed && (!owed || !c->late))
 		tenant_fail(c->world, "CPU %u: samples are%s due, the answer is %d", c->number,
 			    owed ? "" : " not", (int)pmi);
 	if (!may_be_guests(c, pmi == VPMU_PMI_GUEST || pmi == VPMU_PMI_BOTH))
@@ -409,13 +411,28 @@ static void take_interrupts(struct tenant_cpu *c, unsigned int n)
 {
 	struct vpmu_host_event *e;
 
-	while (n--) {
+	for (n += c->late; n; n--) {
 		take_one(c);
 		while ((e = vpmu_cpu_sample(&c->cpu)))
 			take_sample(c, e);
 	}
+	c->late = 0;
 	if (some_owed(c))
 		tenant_fail(c->world, "CPU %u: a sample is lost", c->number);
+}
+
+/*
+ * Interrupts are disabled for a while: what an event of the host's waits for is taken before the next execution. Of
+ * guests' interrupts that come late x86_rig.h knows all.
+ */
+static void note_interrupts(struct tenant_cpu *c, unsigned int n)
+{
+	bool guests = c->loaded && (c->loaded->owed || c->loaded->status & c->loaded->interrupts);
+
+	if (n && some_owed(c) && !guests && rng_one_in(&c->world->noise, 2))
+		c->late = n;
+	else
+		take_interrupts(c, n);
 }
 
 /* ---- The boundary ---- */
@@ -431,7 +448,7 @@ void tenant_exit(struct tenant_vcpu *g)
 	g->in_guest = false;
 	assert_int_equal(vpmu_vcpu_exit(&g->v, 0), 0);
 	hit(c, owner(c) == VPMU_OWNER_PARKED ? TENANT_EXIT_PARKED : TENANT_EXIT_HOST, before);
-	take_interrupts(c, n);
+	note_interrupts(c, n);
 	check(c);
 }
 
@@ -474,6 +491,8 @@ void tenant_enter(struct tenant_vcpu *g)
 	bool told = false;
 	int outcome;
 
+	if (c->late)
+		take_interrupts(c, 0);
 	do {
 		told |= tell(g);
 		outcome = vpmu_vcpu_enter(&g->v, 0);
@@ -484,7 +503,8 @@ void tenant_enter(struct tenant_vcpu *g)
 	enter_edge(g, before, new_policy);
 	c->world->arch->cross(c, true);
 	check(c);
-	if (told && !g->handling)
+	/* Where it is a level, the guest may have its interrupts masked: it is told again. */
+	if (told && !g->handling && (c->world->arch->edge || !g->masks))
 		handle(g);
 }
 
@@ -512,7 +532,7 @@ static uint64_t random_value(struct tenant_vcpu *g, unsigned int i)
 	if (value & 3)
 		return (arch->width(g->vm, i) & ~arch->wraps(g->vm, i) & value) |
 		       (arch->wraps(g->vm, i) - (value >> 8 & 0x7F));
-	return value & arch->width(g->vm, i);
+	return value & 0xC ? value & arch->width(g->vm, i) : 0;
 }
 
 static void write_value(struct tenant_vcpu *g, unsigned int i)
@@ -610,6 +630,11 @@ static void change_global(struct tenant_vcpu *g)
 	else
 		g->global = w->arch->edge ? rng_next(&w->rng) & g->vm->counters : 0;
 	w->arch->write_global(g);
+	/* Where that was direct, it has raised the line. */
+	if (!w->arch->edge && level(g) && !g->masks) {
+		tenant_exit(g);
+		tenant_enter(g);
+	}
 }
 
 static void silence(struct tenant_vcpu *g)
@@ -658,6 +683,8 @@ static bool run_source(struct tenant_vcpu *g, unsigned int ring, const uint64_t 
 	return vpmu_script_source_run(&g->source, &burst);
 }
 
+static void check_declared(struct tenant_vcpu *g, uint64_t starved);
+
 /* The guest executes. It exits at once if somebody waits for that. */
 static void run(struct tenant_vcpu *g)
 {
@@ -666,7 +693,13 @@ static void run(struct tenant_vcpu *g)
 	unsigned int ring = rng_one_in(&w->rng, 2) ? TENANT_USER : TENANT_KERNEL;
 	uint64_t amount[TENANT_EVENTS];
 	uint64_t time = random_amounts(&w->rng, amount);
-	bool kicked = false;
+	/* Nothing tells of a level that an emulated guest has had: it takes its interrupt as soon as it may. */
+	bool told = is_emulated(g->vm) && level(g);
+	bool kicked;
+
+	g->masks = rng_one_in(&w->rng, 4);
+	kicked = told && !g->masks;
+	g->short_now = 0;
 
 	hit(c, TENANT_GUEST_RUN, owner(c));
 	count_host(c, true, ring, amount, time);
@@ -674,11 +707,12 @@ static void run(struct tenant_vcpu *g)
 	w->arch->execute(c, true, ring, amount);
 	w->arch->pass(c, time);
 	if (is_emulated(g->vm))
-		kicked = run_source(g, ring, amount, time);
-	if (kicked || w->arch->interrupts(c, false)) {
+		kicked |= run_source(g, ring, amount, time);
+	if (kicked || g->short_now || w->arch->interrupts(c, false)) {
 		tenant_exit(g);
+		check_declared(g, g->short_now);
 		tenant_enter(g);
-	} else if (w->arch->edge ? g->owed : level(g)) {
+	} else if (w->arch->edge ? g->owed : level(g) && !told) {
 		tenant_fail(w, "vCPU %d runs on with an interrupt owed", number(g));
 	}
 	record(w, g->status);
@@ -829,16 +863,16 @@ static void compare(struct tenant_vcpu *g)
 }
 
 /* What did not get its count says so, before anything else happens. */
-static void check_starved(struct tenant_vcpu *g)
+static void check_declared(struct tenant_vcpu *g, uint64_t starved)
 {
 	struct vpmu_counter_status status;
-	uint64_t rest = g->starved;
 
-	while (rest) {
-		unsigned int i = take_lowest(&rest);
+	while (starved) {
+		unsigned int i = take_lowest(&starved);
 
 		assert_int_equal(vpmu_vcpu_counter(&g->v, i, &status), 0);
 		same(g, "value", i, status.value, g->counter[i].value);
+		same(g, "state", i, status.state, VPMU_COUNTER_STARVED);
 	}
 }
 
@@ -978,9 +1012,9 @@ static void create(struct tenant_cpu *c, unsigned int k)
 	config = random_config(w, &event);
 	expected = expected_of(c, &config);
 	/* A place is free, or it is refused. */
-	if (h->lives && !expected)
+	if ((h->lives || c->driven) && !expected)
 		return;
-	got = vpmu_host_event_create(h->lives ? &refused : &h->e, &w->machine, &c->cpu, &config);
+	got = vpmu_host_event_create(expected ? &refused : &h->e, &w->machine, &c->cpu, &config);
 	if (got != expected)
 		tenant_fail(w, "CPU %u: creating event %u (scope %d%s%s%s) is %d, not %d", c->number, k,
 			    (int)config.scope, config.exclude_guest ? ", exclude_guest" : "",
@@ -1081,23 +1115,31 @@ static void host_run(struct tenant_cpu *c)
 	uint64_t amount[TENANT_EVENTS];
 	uint64_t time = random_amounts(&w->rng, amount);
 
+	if (c->late)
+		take_interrupts(c, 0);
 	w->doing = "host run";
 	hit(c, TENANT_HOST_RUN, owner(c));
 	count_host(c, false, ring, amount, time);
 	w->arch->execute(c, false, ring, amount);
 	w->arch->pass(c, time);
-	take_interrupts(c, w->arch->interrupts(c, true));
+	note_interrupts(c, w->arch->interrupts(c, true));
 	check(c);
 }
 
-/* A host with a driver of its own has no events here, and leaves what it likes. */
+/* It leaves what it likes in its counters. */
+static void scribble(struct tenant_cpu *c, uint64_t mask)
+{
+	while (mask)
+		c->world->arch->scribble(c, take_lowest(&mask), 0x1234567);
+}
+
 static void reclaim(struct tenant_cpu *c)
 {
 	uint64_t mask = rng_next(&c->world->rng) & c->hw->caps.host_counters;
 	uint64_t accesses;
 
 	c->world->doing = "reclaim";
-	if (c->cpu.events)
+	if (!c->driven)
 		mask = 0;
 	hit(c, TENANT_RECLAIM, owner(c));
 	assert_int_equal(vpmu_cpu_reclaim(&c->cpu, mask), 0);
@@ -1107,8 +1149,7 @@ static void reclaim(struct tenant_cpu *c)
 	assert_int_equal(vpmu_cpu_reclaim(&c->cpu, mask), 0);
 	if (c->hw->accesses != accesses)
 		tenant_fail(c->world, "CPU %u: a reclaim in HOST is not free", c->number);
-	while (mask)
-		c->world->arch->scribble(c, take_lowest(&mask), 0x1234567);
+	scribble(c, mask);
 	check(c);
 }
 
@@ -1123,6 +1164,8 @@ static void request(struct tenant_cpu *c, bool poll)
 	vpmu_cpu_poll(&c->cpu);
 	if (owner(c) != VPMU_OWNER_HOST)
 		tenant_fail(c->world, "CPU %u: not HOST after a poll", c->number);
+	if (c->driven)
+		scribble(c, c->hw->caps.host_counters);
 	check(c);
 }
 
@@ -1318,6 +1361,18 @@ static void change_crowd(struct tenant_world *w)
 	}
 }
 
+/* From a CPU whose events are the library's to one where the host has a driver of its own, and back. */
+static void change_driver(struct tenant_cpu *c)
+{
+	c->driven = !c->driven;
+	if (!c->driven)
+		return;
+	if (guest_runs(c))
+		tenant_exit(c->loaded);
+	for (unsigned int k = 0; k < TENANT_HOST_EVENTS; k++)
+		destroy(c, k);
+}
+
 /* Running vCPUs are made to exit: how soon they would by themselves differs between the switches. */
 static void set_policy(struct tenant_vm *vm, const struct tenant_policy *policy)
 {
@@ -1362,6 +1417,8 @@ static void machine_step(struct tenant_world *w)
 	case 5: case 6:
 		if (rng_one_in(&w->rng, 4))
 			change_crowd(w);
+		else if (rng_one_in(&w->rng, c->driven ? 2 : 8))
+			change_driver(c);
 		break;
 	case 7: case 8: case 9: case 15: case 16: case 17:
 		request(c, rng_one_in(&w->rng, 2));
@@ -1435,8 +1492,6 @@ void tenants_step(struct tenant_world *w)
 		loaded_step(g);
 	else
 		idle_step(g);
-	if (g->starved && !g->in_guest)
-		check_starved(g);
 }
 
 static void follow(struct tenant_world *w, const struct tenant_world *other)
@@ -1462,6 +1517,7 @@ void tenants_look(struct tenant_world *w)
 	for (unsigned int i = 0; i < TENANT_CPUS; i++) {
 		if (guest_runs(&w->cpus[i]))
 			tenant_exit(w->cpus[i].loaded);
+		take_interrupts(&w->cpus[i], 0);
 		read_events(&w->cpus[i]);
 	}
 	for (unsigned int i = 0; i < TENANT_VCPUS; i++) {
@@ -1610,6 +1666,7 @@ void tenants_init(struct tenant_world *w, const struct tenant_arch *arch, bool s
 	w->arch = arch;
 	w->seed = seed;
 	w->rng.state = seed * 2 + 1;
+	w->noise.state = seed * 2 + 3;
 	w->doing = "init";
 	for (unsigned int i = 0; i < TENANT_POLICIES; i++) {
 		w->policies[i].allowed = allowed[i];

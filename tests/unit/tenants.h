@@ -153,10 +153,12 @@ struct tenant_vcpu {
 	uint64_t status;
 	uint64_t clearing;           /* status that the access under way clears */
 	uint64_t starved;            /* did not get all */
+	uint64_t short_now;          /* in the last stretch */
 	uint32_t allowed;            /* events, since the last enter */
 	bool owed;                   /* an interrupt, where it is an edge */
 	bool masked;                 /* its entry is, where there is one */
 	bool handling;
+	bool masks;                  /* the guest has its interrupts masked */
 	struct vpmu_state saved;     /* while its VM does not live */
 };
 
@@ -186,6 +188,8 @@ struct tenant_cpu {
 	struct tenant_vcpu *loaded, *last;
 	struct tenant_host_event events[TENANT_HOST_EVENTS];
 	uint32_t number;
+	bool driven;                 /* the host has a PMU driver of its own here, and no events */
+	unsigned int late;           /* interrupts not taken yet */
 	bool boundary;               /* hooks come from the entry or exit itself */
 	bool looks;                  /* an operation that may read while the owner is HOST */
 	uint64_t accesses;           /* at the last NMI */
@@ -250,6 +254,7 @@ struct tenant_world {
 	struct tenant_vcpu vcpus[TENANT_VCPUS];
 	struct tenant_policy policies[TENANT_POLICIES];
 	struct rng rng;              /* of the schedule: the same in both worlds */
+	struct rng noise;            /* of the host alone */
 	uint64_t seed, step;
 	uint64_t trace;              /* hash of all that guests saw */
 	uint64_t matrix[TENANT_EDGES][3][TENANT_MODES];

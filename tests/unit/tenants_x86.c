@@ -365,9 +365,11 @@ static const char *wrong(const struct tenant_cpu *c, enum vpmu_owner owner)
 		return NULL;
 	if (x86->guest_enabled || x86->pmu.global_status & ~c->cpu.host_counters)
 		return "something of a guest is left in HOST";
-	/* A late interrupt has masked it: who wants one next knows that. */
-	if (x86->pmu.lvtpc == X86_LVTPC_NMI || (x86->pmu.lvtpc == (X86_LVTPC_NMI | X86_LVTPC_MASKED) &&
-						c->cpu.route == VPMU_CPU_ROUTE_UNKNOWN))
+	/* An interrupt has masked it, and nobody has taken that; or it was late: who wants one next knows that. */
+	if (x86->pmu.lvtpc == (X86_LVTPC_NMI | X86_LVTPC_MASKED) &&
+	    (c->late || c->cpu.route == VPMU_CPU_ROUTE_UNKNOWN))
+		return NULL;
+	if (x86->pmu.lvtpc == X86_LVTPC_NMI)
 		return NULL;
 	return "the host's LVTPC is not as it was";
 }
