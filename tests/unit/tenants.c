@@ -371,15 +371,17 @@ static bool some_owed(const struct tenant_cpu *c)
 }
 
 /*
- * A level says exactly whose it is, and no counter of an emulated guest is one of the hardware. An edge may have been
- * found by looking before.
+ * A level says exactly whose it is, unless the guest has lowered it since, and no counter of an emulated guest is one
+ * of the hardware. An edge may have been found by looking before.
  */
 static bool may_be_guests(const struct tenant_cpu *c, bool told)
 {
 	const struct tenant_vcpu *g = c->loaded;
 
+	if (!c->world->arch->edge && (!g || is_emulated(g->vm)))
+		return !told;
 	if (!c->world->arch->edge)
-		return told == (g && !is_emulated(g->vm) && g->status & g->interrupts);
+		return level(g) ? told : !told || g->status & g->interrupts;
 	return !told || (g && g->owed);
 }
 
