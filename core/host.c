@@ -144,7 +144,7 @@ static void keep_time(struct vpmu_host_event *e)
 
 static uint64_t value_mask(const struct vpmu_cpu *cpu)
 {
-	return VPMU_BIT(cpu->hw->caps.host_width) - 1;
+	return UINT64_MAX >> (64 - cpu->hw->caps.host_width);
 }
 
 /* What was counted beyond a sample, before anybody came to look, is of the next period. */

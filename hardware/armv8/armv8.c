@@ -409,7 +409,7 @@ int vpmu_armv8_init(struct vpmu_armv8 *pmu, const struct vpmu_armv8_base *base)
 		.boundary = pmuver >= VPMU_ARM_V3P5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
 		.fine_traps = has_fine_traps(),
 		.host_counters = BIT(pmu->counters) - 1,
-		.host_width = 32,
+		.host_width = pmuver >= VPMU_ARM_V3P5 ? 64 : 32,
 		/*
 		 * QEMU (10.0 at least) under icount loses the overflow of an event counter if its timer finds all
 		 * ones there, one before it: with shift=1, where cycles go by in twos, at every odd distance.

@@ -399,7 +399,7 @@ void model_hw_init(struct model_hw *mhw, struct model_pmu *pmu)
 				.boundary = p5 ? VPMU_BOUNDARY_ATOMIC : VPMU_BOUNDARY_NONE,
 				.fine_traps = config->fgt,
 				.host_counters = counters & ~BIT(CYCLE),
-				.host_width = 32,
+				.host_width = p5 ? 64 : 32,
 				.shared_enable = 1,
 				.status_set = 1,
 				.exact_writes = 1,

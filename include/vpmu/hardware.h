@@ -81,7 +81,7 @@ struct vpmu_hw_caps {
 	/* Selectors can count other hardware threads (Arm PMEVTYPER.MT): never VPMU_REACH_ALL. */
 	uint8_t  multithreaded;
 	uint64_t host_counters;      /* counters that host events can use (vpmu/host.h), if there is host() */
-	uint8_t  host_width;         /* their bits that are counted */
+	uint8_t  host_width;         /* their bits that are counted, 1 to 64 */
 	/*
 	 * Periods of host events are rounded up to a multiple of this, a power of two, for machines that lose
 	 * overflows at other distances; 0 is 1.

@@ -477,6 +477,40 @@ static void period_changes(void **state)
 	}
 }
 
+/*
+ * From PMUv3p5 on counters have 64 bits, wherever they overflow: nothing is lost in more than 2^32 events, and a
+ * period that ends there is one sample.
+ */
+static void more_than_32_bits(void **state)
+{
+	struct vpmu_host_event_config everywhere = host_config();
+	struct vpmu_host_event e, sampling;
+	const uint64_t many = ((uint64_t)3 << 32) + 5;
+	struct bed b;
+
+	(void)state;
+	for (unsigned int class = MODEL_P5_HPMN; class <= MODEL_P5; class++) {
+		power_on(&b, (enum model_class)class);
+		make_guest(&b, VPMU_MODE_PARTITIONED, VPMU_SWITCH_LAZY, 2);
+		assert_int_equal(create(&b, &e, &everywhere), 0);
+		everywhere.period = (uint64_t)1 << 31;
+		assert_int_equal(create(&b, &sampling, &everywhere), 0);
+		everywhere.period = 0;
+		guest_counts(&b, 0);
+		guest_runs(&b, many);
+		assert_int_equal(vpmu_cpu_pmi(&b.cpu), VPMU_PMI_HOST);
+		assert_int_equal(reading(&e), many);
+		assert_int_equal(reading(&sampling), many);
+		runs(&b, 2, many);
+		assert_int_equal(reading(&e), 2 * many);
+		assert_int_equal(trap(&b, MODEL_PMEVCNTR(0), false, 0), many);
+		assert_int_equal(vpmu_vcpu_put(&b.v), 0);
+		assert_int_equal(vpmu_host_event_destroy(&e), 0);
+		assert_int_equal(vpmu_host_event_destroy(&sampling), 0);
+		at_the_end(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +523,7 @@ int main(void)
 		cmocka_unit_test(watchdog_or_all_counters),
 		cmocka_unit_test(comes_back),
 		cmocka_unit_test(late_samples),
+		cmocka_unit_test(more_than_32_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
