@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ports: COM1 (16450, polled), isa-debug-exit, the fw_cfg selector and data ports of QEMU. The
+ * Ports: COM1 (16550A), isa-debug-exit, the fw_cfg selector and data ports of QEMU. The
  * legacy interrupt controllers and timers do not exist: reads give ones, writes are lost.
  */
 #include "internal.h"
@@ -10,6 +10,14 @@
 #define COM1 0x3f8
 #define LSR_DATA 0x01u
 #define LSR_IDLE 0x60u
+#define IER_DATA 0x01u
+#define IER_EMPTY 0x02u
+#define IIR_NONE 0x01u
+#define IIR_EMPTY 0x02u
+#define IIR_DATA 0x04u
+#define IIR_FIFO 0xc0u
+#define MCR_OUT2 0x08u
+#define MCR_LOOP 0x10u
 #define DEBUG_EXIT 0xf4
 #define FW_SELECTOR 0x510
 #define FW_DATA 0x511
@@ -49,6 +57,37 @@ static uint8_t receive(struct pc_serial *s)
 	return s->head == s->tail ? 0 : s->input[s->tail++ % PC_INPUT];
 }
 
+/* What the interrupt identification register says: received bytes go before room for new ones. */
+static uint8_t identify(const struct pc_serial *s)
+{
+	if (s->ier & IER_DATA && s->head != s->tail)
+		return IIR_DATA;
+	return s->ier & IER_EMPTY && s->empty ? IIR_EMPTY : IIR_NONE;
+}
+
+bool pc_serial_interrupt(const struct pc *pc)
+{
+	return pc->serial.mcr & MCR_OUT2 && identify(&pc->serial) != IIR_NONE;
+}
+
+/* Reading the register ends the interrupt that says that there is room. */
+static uint8_t take_identity(struct pc_serial *s)
+{
+	uint8_t iir = identify(s);
+
+	if (iir == IIR_EMPTY)
+		s->empty = false;
+	return (uint8_t)(iir | (s->fifo ? IIR_FIFO : 0));
+}
+
+/* Looped back, the modem's lines are this side's own. */
+static uint8_t modem_status(const struct pc_serial *s)
+{
+	if (!(s->mcr & MCR_LOOP))
+		return 0xb0; /* carrier, ready, clear to send */
+	return (uint8_t)((s->mcr & 0x0c) << 4 | (s->mcr & 2) << 3 | (s->mcr & 1) << 5);
+}
+
 static uint8_t serial_read(struct pc_serial *s, unsigned int reg)
 {
 	bool divisor = s->lcr & 0x80;
@@ -59,7 +98,7 @@ static uint8_t serial_read(struct pc_serial *s, unsigned int reg)
 	case 1:
 		return divisor ? s->divisor[1] : s->ier;
 	case 2:
-		return 1; /* no interrupt pending, no FIFO */
+		return take_identity(s);
 	case 3:
 		return s->lcr;
 	case 4:
@@ -67,10 +106,25 @@ static uint8_t serial_read(struct pc_serial *s, unsigned int reg)
 	case 5:
 		return (uint8_t)(LSR_IDLE | (s->head != s->tail ? LSR_DATA : 0));
 	case 6:
-		return 0xb0; /* carrier, ready, clear to send */
+		return modem_status(s);
 	default:
 		return s->scratch;
 	}
+}
+
+/* What is sent is gone at once: there is room again. */
+static void send(struct pc *pc, uint8_t byte)
+{
+	if (!(pc->serial.mcr & MCR_LOOP))
+		transmit(pc, byte);
+	pc->serial.empty = true;
+}
+
+static void set_interrupts(struct pc_serial *s, uint8_t ier)
+{
+	if (ier & ~s->ier & IER_EMPTY)
+		s->empty = true;
+	s->ier = ier;
 }
 
 static void serial_write(struct pc *pc, unsigned int reg, uint8_t value)
@@ -83,13 +137,16 @@ static void serial_write(struct pc *pc, unsigned int reg, uint8_t value)
 		if (divisor)
 			s->divisor[0] = value;
 		else
-			transmit(pc, value);
+			send(pc, value);
 		break;
 	case 1:
 		if (divisor)
 			s->divisor[1] = value;
 		else
-			s->ier = value & 15;
+			set_interrupts(s, value & 15);
+		break;
+	case 2:
+		s->fifo = value & 1;
 		break;
 	case 3:
 		s->lcr = value;
@@ -123,7 +180,7 @@ static uint64_t fw_value(const struct pc *pc, unsigned int *size)
 	case 0x05: /* nb_cpus */
 	case 0x0f: /* max_cpus */
 		*size = 2;
-		return 1;
+		return pc->config.cpus ? pc->config.cpus : 1;
 	}
 	*size = 0;
 	return 0;

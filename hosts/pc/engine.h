@@ -112,6 +112,8 @@ enum pc_answer pc_rdpmc(struct pc *pc, uint32_t index, unsigned int cpl, bool pc
 void pc_cpuid(struct pc *pc, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 uint32_t pc_port_read(struct pc *pc, uint16_t port, unsigned int size);
 void pc_port_write(struct pc *pc, uint16_t port, unsigned int size, uint32_t value);
+/* The level of COM1's interrupt line. */
+bool pc_serial_interrupt(const struct pc *pc);
 uint64_t pc_mmio_read(struct pc *pc, uint64_t address, unsigned int size);
 void pc_mmio_write(struct pc *pc, uint64_t address, unsigned int size, uint64_t value);
 uint64_t pc_tsc(const struct pc *pc);

@@ -12,8 +12,9 @@
 #define PC_INPUT   4096u
 #define PC_PAT_RESET 0x0007040600070406ull
 
-/* The serial port's registers that a driver without FIFO and interrupts reads back. */
+/* The serial port: what its driver reads back, and whether it has heard that there is room. */
 struct pc_serial {
+	bool fifo, empty;
 	uint8_t ier, lcr, mcr, scratch, divisor[2];
 	uint8_t input[PC_INPUT];
 	size_t head, tail;

@@ -92,6 +92,7 @@ struct pc_config {
 	uint64_t ram;      /* bytes, a multiple of 4 KiB, at most 3 GiB */
 	const struct pc_cpu_ops *cpu;
 	void *context;     /* of the ops */
+	unsigned int cpus; /* for the guest to read; 0: one */
 	bool amd;          /* vendor: CPUID, and LVTPC does not mask itself */
 	void (*console)(void *context, uint8_t byte); /* NULL: kept, see pc_console() */
 	void *console_context;

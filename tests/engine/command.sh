@@ -49,9 +49,13 @@ refuses()
 # What makes no sense.
 refuses 'needs a guest'
 refuses 'needs a value' --pmu
-refuses 'is not unicorn' --engine qemu "$guest"
+refuses 'is not unicorn or kvm' --engine qemu "$guest"
 refuses 'is not mediated, emulated or bare' --mode monitor "$guest"
-refuses 'is for --arch arm64' --smp 2 "$guest"
+refuses 'is for --engine kvm' --smp 2 "$guest"
+refuses 'is for --engine kvm' --no-patch "$guest"
+refuses 'is for --engine unicorn' --engine kvm --caches "$guest"
+refuses 'has --mode emulated only' --engine kvm --mode bare "$guest"
+refuses 'is not auto, perf or time' --engine kvm --source clock "$guest"
 refuses 'is for --arch arm64' --kernel "$guest"
 refuses 'not between 2M and 3G' --memory 1M "$guest"
 refuses 'not between 2M and 3G' --memory 4G "$guest"

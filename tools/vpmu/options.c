@@ -57,9 +57,9 @@ static void set_arch(struct run_options *o, const char *value)
 
 static void set_engine(struct run_options *o, const char *value)
 {
-	(void)o; /* there is one so far */
-	if (strcmp(value, "unicorn") != 0)
-		bad_value("--engine", value, "unicorn, the only engine so far");
+	if (strcmp(value, "unicorn") != 0 && strcmp(value, "kvm") != 0)
+		bad_value("--engine", value, "unicorn or kvm");
+	o->x86.kvm = !strcmp(value, "kvm");
 }
 
 static void set_mode(struct run_options *o, const char *value)
@@ -280,6 +280,19 @@ static void set_skid(struct run_options *o, const char *value)
 	o->x86.skid = (unsigned int)number_between("--skid", value, 0, X86_SKID_MAX);
 }
 
+static void set_source(struct run_options *o, const char *value)
+{
+	if (strcmp(value, "auto") != 0 && strcmp(value, "perf") != 0 && strcmp(value, "time") != 0)
+		bad_value("--source", value, "auto, perf or time");
+	o->x86.source = value;
+}
+
+static void set_no_patch(struct run_options *o, const char *value)
+{
+	(void)value;
+	o->x86.no_patch = true;
+}
+
 static void set_kernel(struct run_options *o, const char *value)
 {
 	o->kernel = value;
@@ -372,13 +385,13 @@ static const struct option_row rows[] = {
 	{ ANY, "--stats", NULL, set_stats, "print statistics at the end" },
 	{ ANY, "--timeout", "S", set_timeout,
 	  "end the guest after S seconds of host time, status 124" },
+	{ ANY, "--smp", "N", set_cpu_count, "CPUs, 1 to 4 (default: 1)" },
+	{ ANY, "--initrd", "FILE", set_initrd, "the guest's initial ramdisk" },
 	{ ARM, "--cpu", "MODEL", set_cpu, "QEMU's CPU model (default: max, without SVE and SME)" },
-	{ ARM, "--smp", "N", set_cpu_count, "CPUs, 1 to 4 (default: 1)" },
 	{ ARM, "--counters", "N", set_counters, "event counters of the guest's PMU, see vpmu(1)" },
 	{ ARM, "--pmu-version", "V", set_pmu_version,
 	  "its version: v3, v3p1, v3p4, v3p5 (default: the machine's)" },
 	{ ARM, "--kernel", "FILE", set_kernel, "an arm64 Image (default: a Debian kernel)" },
-	{ ARM, "--initrd", "FILE", set_initrd, "its initial ramdisk" },
 	{ ARM, "--append", "STR", set_append, "more words for the guest's command line" },
 	{ ARM, "--vm", "SPEC", add_vm,
 	  "a guest among several: KEY=VALUE,..., see vpmu(1); repeatable" },
@@ -402,8 +415,13 @@ static const struct option_row rows[] = {
 	{ ARM, "--testdev", NULL, set_testdev, "a virtio console whose packets end the guest" },
 	{ ARM, "--qemu-arg", "ARG", add_qemu_arg, "one more argument for QEMU; repeatable" },
 	{ ARM, "--dry-run", NULL, set_dry_run, "print QEMU's command line and do nothing" },
-	{ X86, "--engine", "ENGINE", set_engine, "what executes the guest: unicorn (default)" },
+	{ X86, "--engine", "ENGINE", set_engine,
+	  "what executes the guest: unicorn (default) or kvm" },
 	{ X86, "--pmu", "PMU", set_pmu, "the PMU: intel:v=2,gp=8,fixed=3 (default), amd:v2 ..." },
+	{ X86, "--source", "SOURCE", set_source,
+	  "kvm: what counts: perf, time, or auto (default), perf where it counts anything" },
+	{ X86, "--no-patch", NULL, set_no_patch,
+	  "kvm: never change the guest's text, at the price of its PMU" },
 	{ X86, "--limit", "N", set_limit, "end the guest after N instructions, status 124" },
 	{ X86, "--caches", NULL, set_caches, "model the last-level cache, and count its events" },
 	{ X86, "--skid", "N", set_skid, "overflows are seen N instructions late, up to 64" },
@@ -425,7 +443,8 @@ static void usage(FILE *to)
 	fputs("usage: vpmu run [OPTION...]\n"
 	      "       vpmu run --arch x86 [OPTION...] GUEST [ARGUMENT...]\n\n"
 	      "arm64: runs a guest under the EL2 monitor in QEMU, by default a Debian kernel that\n"
-	      "profiles itself. x86: runs GUEST, a multiboot or PVH image, on a PC in software.\n"
+	      "profiles itself. x86: runs GUEST, a multiboot or PVH image, on a PC in software;\n"
+	      "with --engine kvm on Linux KVM, and Linux kernels, too.\n"
 	      "The exit status is the guest's verdict.\n\n",
 	      to);
 	print_rows(to, ANY);
@@ -512,6 +531,8 @@ static const struct mode_row {
 
 static enum mode find_mode(const struct run_options *o)
 {
+	if (o->x86.kvm && !o->mode_name)
+		return MODE_EMULATED;
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (modes[i].arch == o->arch &&
 		    (!o->mode_name || !strcmp(modes[i].name, o->mode_name)))
@@ -571,10 +592,32 @@ static void check_arm64(struct run_options *o)
 		die(EXIT_USAGE, "--monitor and --mode bare exclude each other");
 }
 
+static bool is_used(const struct run_options *o, const char *option)
+{
+	return o->rows_used >> find_row(option) & 1;
+}
+
+/* KVM has no hardware PMU to give, and no instruction counts. */
+static void check_engine(const struct run_options *o)
+{
+	static const char *const of_unicorn[] = { "--limit", "--caches" };
+	static const char *const of_kvm[] = { "--smp", "--initrd", "--source", "--no-patch" };
+
+	if (o->x86.kvm && o->mode != MODE_EMULATED)
+		die(EXIT_USAGE, "--engine kvm has --mode emulated only");
+	for (size_t i = 0; i < sizeof(of_unicorn) / sizeof(of_unicorn[0]); i++)
+		if (o->x86.kvm && is_used(o, of_unicorn[i]))
+			die(EXIT_USAGE, "%s is for --engine unicorn", of_unicorn[i]);
+	for (size_t i = 0; i < sizeof(of_kvm) / sizeof(of_kvm[0]); i++)
+		if (!o->x86.kvm && is_used(o, of_kvm[i]))
+			die(EXIT_USAGE, "%s is for --engine kvm", of_kvm[i]);
+}
+
 static void check_x86(const struct run_options *o)
 {
 	if (!o->x86.guest)
 		die(EXIT_USAGE, "--arch x86 needs a guest: a multiboot or PVH image");
+	check_engine(o);
 	if (o->mode == MODE_BARE && o->policy)
 		die(EXIT_USAGE, "--policy is libvpmu's, which --mode bare leaves out");
 	if (o->mode != MODE_MEDIATED && o->switch_name)

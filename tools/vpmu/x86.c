@@ -3,14 +3,12 @@
 #include "x86.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "options.h"
@@ -18,13 +16,9 @@
 #include "pmu.h"
 #include "unicorn.h"
 
-#define IMAGE_MAX (256ull << 20)
-#define COMMAND_LINE_MAX 4096u
 #define SLICE 4000000u /* instructions between looks at standard input */
 
 struct machine {
-	struct vpmu_x86_filter filter;
-	struct vpmu_policy policy;
 	struct pc_pmu *pmu;
 	struct pc *pc;
 	struct pc_engine *engine;
@@ -40,17 +34,6 @@ static void on_signal(int number)
 {
 	ended_by = number;
 	pc_kick(to_kick);
-}
-
-static void take_signals(struct pc *pc, uint64_t timeout)
-{
-	static const int numbers[] = { SIGALRM, SIGINT, SIGTERM, SIGHUP };
-	struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-
-	to_kick = pc;
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		(void)sigaction(numbers[i], &act, NULL);
-	(void)alarm((unsigned int)timeout);
 }
 
 /* ---- Console ---- */
@@ -80,42 +63,6 @@ static void feed(struct machine *m)
 
 /* ---- Set-up ---- */
 
-static void *read_image(const char *path, size_t *size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	char *bytes;
-	size_t at = 0;
-	ssize_t n = 1;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		die(EXIT_CANNOT, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > IMAGE_MAX || st.st_size == 0)
-		die(EXIT_CANNOT, "%s is not a guest image", path);
-	bytes = malloc((size_t)st.st_size);
-	if (!bytes)
-		die(EXIT_CANNOT, "out of memory");
-	while (at < (size_t)st.st_size && (n = read(fd, bytes + at, (size_t)st.st_size - at)) > 0)
-		at += (size_t)n;
-	(void)close(fd);
-	if (at != (size_t)st.st_size)
-		die(EXIT_CANNOT, "%s: %s", path, n < 0 ? strerror(errno) : "it became shorter");
-	*size = at;
-	return bytes;
-}
-
-static const char *command_line(const struct x86_options *x)
-{
-	const char *all = "";
-
-	for (int i = 0; i < x->argument_count; i++)
-		all = text("%s%s%s", all, i > 0 ? " " : "", x->arguments[i]);
-	if (strlen(all) > COMMAND_LINE_MAX)
-		die(EXIT_USAGE, "the guest's command line is longer than %u bytes",
-		    COMMAND_LINE_MAX);
-	return all;
-}
-
 static void make_pmu(struct machine *m, const struct run_options *o)
 {
 	struct pc_pmu_config config = {
@@ -126,14 +73,10 @@ static void make_pmu(struct machine *m, const struct run_options *o)
 			? VPMU_SWITCH_EAGER : VPMU_SWITCH_LAZY,
 		.skid = o->x86.skid,
 		.caches = o->x86.caches,
+		.policy = x86_policy(o),
 	};
 	const char *why = "no memory";
 
-	if (o->policy) {
-		x86_parse_policy(&m->filter, &o->x86, o->policy);
-		m->policy.x86 = &m->filter;
-		config.policy = &m->policy;
-	}
 	m->pmu = pc_pmu_create(&config, &why);
 	if (!m->pmu)
 		die(EXIT_CANNOT, "this PMU cannot be: %s", why);
@@ -151,12 +94,12 @@ static void make_pc(struct machine *m, const struct run_options *o)
 	struct unicorn_config engine = { .caches = o->x86.caches };
 	const char *why = "no memory";
 	size_t size;
-	void *image = read_image(o->x86.guest, &size);
+	void *image = x86_read_image(o->x86.guest, &size);
 
 	m->pc = pc_create(&config);
 	if (!m->pc)
 		die(EXIT_CANNOT, "no memory for the guest");
-	if (pc_load(m->pc, image, size, command_line(&o->x86)) < 0)
+	if (pc_load(m->pc, image, size, x86_command_line(&o->x86)) < 0)
 		die(EXIT_CANNOT, "%s: %s", o->x86.guest, pc_error(m->pc));
 	free(image);
 	pc_pmu_attach(m->pmu, m->pc);
@@ -215,65 +158,40 @@ static int status_of(const struct machine *m, const struct run_options *o, enum 
 
 /* ---- Statistics ---- */
 
-static void show(const char *name, uint64_t value)
-{
-	if (value)
-		fprintf(stderr, "vpmu-stats: %s %" PRIu64 "\n", name, value);
-}
-
-static const char *state_name(enum vpmu_counter_state state)
-{
-	static const char *const names[] = {
-		[VPMU_COUNTER_STOPPED] = "stopped", [VPMU_COUNTER_COUNTING] = "counting",
-		[VPMU_COUNTER_STARVED] = "starved", [VPMU_COUNTER_DENIED] = "denied",
-		[VPMU_COUNTER_UNSUPPORTED] = "unsupported", [VPMU_COUNTER_ABSENT] = "absent",
-	};
-
-	return names[state];
-}
-
-static void show_counters(struct pc_pmu *pmu)
-{
-	struct vpmu_counter_status c;
-
-	for (unsigned int i = 0; i < VPMU_COUNTER_MAX; i++)
-		if (pc_pmu_counter(pmu, i, &c) && c.state != VPMU_COUNTER_ABSENT)
-			fprintf(stderr, "vpmu-stats: counter %s%u %s selector %#" PRIx64
-				" value %#" PRIx64 "\n", i < VPMU_X86_FIXED ? "gp" : "fixed",
-				i % VPMU_X86_FIXED, state_name(c.state), c.selector, c.value);
-}
-
 static void show_stats(const struct machine *m)
 {
 	struct pc_pmu_stats s;
+	struct vpmu_counter_status c;
 
 	pc_pmu_stats(m->pmu, &s);
 	fflush(stdout);
-	show("instructions", pc_instructions(m->pc));
-	show("cycles", pc_cycles(m->pc));
+	x86_show("instructions", pc_instructions(m->pc));
+	x86_show("cycles", pc_cycles(m->pc));
 	for (unsigned int i = 0; i < PC_PMU_EXITS; i++)
-		show(text("exits.%s", pc_pmu_exit_name(i)), s.exits[i]);
-	show("direct_accesses", s.direct);
-	show("pmis", s.pmis);
-	show("pmis_while_masked", s.pmis_masked);
-	show("source_calls", s.source_calls);
-	show("hardware_accesses", s.hardware_accesses);
-	show("enters", s.vcpu.enters);
-	show("enters.quiet", s.vcpu.quiet);
-	show("enters.resumed", s.vcpu.resumed);
-	show("loads", s.vcpu.loads);
-	show("saves", s.vcpu.saves);
-	show("switch_accesses", s.vcpu.switch_accesses);
-	show("trap_accesses", s.vcpu.trap_accesses);
-	show("trapped_reads", s.vcpu.trapped_reads);
-	show("trapped_writes", s.vcpu.trapped_writes);
-	show("faults", s.vcpu.faults);
-	show("pmis_late", s.vcpu.pmi_late);
-	show("emulated_counted", s.vcpu.emulated_counted);
+		x86_show(text("exits.%s", pc_pmu_exit_name(i)), s.exits[i]);
+	x86_show("direct_accesses", s.direct);
+	x86_show("pmis", s.pmis);
+	x86_show("pmis_while_masked", s.pmis_masked);
+	x86_show("source_calls", s.source_calls);
+	x86_show("hardware_accesses", s.hardware_accesses);
+	x86_show("enters", s.vcpu.enters);
+	x86_show("enters.quiet", s.vcpu.quiet);
+	x86_show("enters.resumed", s.vcpu.resumed);
+	x86_show("loads", s.vcpu.loads);
+	x86_show("saves", s.vcpu.saves);
+	x86_show("switch_accesses", s.vcpu.switch_accesses);
+	x86_show("trap_accesses", s.vcpu.trap_accesses);
+	x86_show("trapped_reads", s.vcpu.trapped_reads);
+	x86_show("trapped_writes", s.vcpu.trapped_writes);
+	x86_show("faults", s.vcpu.faults);
+	x86_show("pmis_late", s.vcpu.pmi_late);
+	x86_show("emulated_counted", s.vcpu.emulated_counted);
 	if (s.violations)
 		fprintf(stderr, "vpmu-stats: violations %" PRIu64 " first '%s'\n", s.violations,
 			s.violation);
-	show_counters(m->pmu);
+	for (unsigned int i = 0; i < VPMU_COUNTER_MAX; i++)
+		if (pc_pmu_counter(m->pmu, i, &c))
+			x86_show_counter(i, "", &c);
 }
 
 int x86_run(const struct run_options *o)
@@ -282,10 +200,13 @@ int x86_run(const struct run_options *o)
 	enum pc_result r;
 	int status;
 
+	if (o->x86.kvm)
+		return x86_run_kvm(o);
 	m.input_open = true;
 	make_pmu(&m, o);
 	make_pc(&m, o);
-	take_signals(m.pc, o->timeout);
+	to_kick = m.pc;
+	x86_take_signals(on_signal, o->timeout);
 	r = run(&m, o->x86.limit);
 	fflush(stdout);
 	status = status_of(&m, o, r);

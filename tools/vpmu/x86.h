@@ -17,6 +17,9 @@ struct x86_options {
 	unsigned int skid;
 	bool caches;
 	bool stats;
+	bool kvm;            /* --engine kvm, with: */
+	bool no_patch;
+	const char *source;  /* NULL: auto */
 	struct vpmu_x86_model model;
 };
 
@@ -30,5 +33,18 @@ void x86_parse_policy(struct vpmu_x86_filter *filter, const struct x86_options *
 
 /* x86.c: runs it. returns: the exit status. */
 int x86_run(const struct run_options *options);
+
+/* x86_kvm.c, where the machine is one that has KVM for x86: the same on KVM. */
+int x86_run_kvm(const struct run_options *options);
+
+/* x86_guest.c: what both need. Exit with a message. */
+void *x86_read_image(const char *path, size_t *size);
+const char *x86_command_line(const struct x86_options *options);
+/* Of (policy), or NULL without one. */
+const struct vpmu_policy *x86_policy(const struct run_options *options);
+void x86_take_signals(void (*handler)(int number), uint64_t timeout);
+/* For --stats. */
+void x86_show(const char *name, uint64_t value);
+void x86_show_counter(unsigned int i, const char *where, const struct vpmu_counter_status *status);
 
 #endif /* VPMU_TOOLS_X86_H */

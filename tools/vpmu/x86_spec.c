@@ -165,7 +165,7 @@ void x86_parse_pmu(struct x86_options *options, const char *pmu)
 	amd ? make_amd(&s) : make_intel(&s);
 	s.model.size = sizeof(s.model);
 	/* Nothing is offered that would not count. */
-	if (!amd && !options->caches)
+	if (!amd && !options->caches && !options->kvm)
 		s.model.events_missing |= (uint8_t)((1u << VPMU_X86_LLC_REFERENCES |
 						     1u << VPMU_X86_LLC_MISSES) &
 						    ((1u << s.model.events_length) - 1));
