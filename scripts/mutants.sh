@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # mutants.sh - puts each historical bug of tests/mutants back into a copy of the sources and expects
-# that the scenario of its name fails.
+# that the scenario of its name fails; and each of tNN, that random schedules of many tenants do.
 #
 # usage: mutants.sh [NAME...]     without a name: all
 #
@@ -31,7 +31,7 @@ mkdir -p "$tree"
 tar -cf - --exclude=./build --exclude=./.git . | tar -xf - -C "$tree"
 
 # Nothing but the command, without optimization: each mutant compiles a file or two and links.
-build() { ninja -C "$out" --quiet tools/vpmu/vpmu; }
+build() { ninja -C "$out" --quiet "${1:-tools/vpmu/vpmu}"; }
 {
 	CC=${CC:-gcc} meson setup "$out" "$tree" -Ddefault_library=static -Dwerror=false \
 		-Doptimization=0 -Ddebug=false && build
@@ -74,6 +74,23 @@ verdict()
 # The first case that fails, without where and why.
 first_failure() { sed -n 's/^not ok \([^]]*\]\).*/\1/p' "$place/log" | head -n 1; }
 
+# Some classes, so many steps, one seed.
+schedules()
+{
+	for class in p5hpmn p5fgt v3 skylake zen4; do
+		timeout 120 "$out/tests/unit/test-tenants" $class 60000 7 >"$place/log" 2>&1 || return 1
+	done
+}
+
+try_schedules()
+{
+	if schedules; then
+		verdict survived "$1" "$2"
+	else
+		verdict killed "$1" "$2 [$(sed -n 's/^class \([a-z0-9]*\), seed 7, \(.*\)/\1, \2/p' "$place/log" | head -n 1)]"
+	fi
+}
+
 try()
 {
 	play "$(scenario_of "$1")" && rc=0 || rc=$?
@@ -88,15 +105,20 @@ try()
 mutant()
 {
 	file=$root/tests/mutants/$1.patch
-	bug=$(sed -n '1s/^# M[0-9]*: *//p' "$file")
+	bug=$(sed -n '1s/^# [MT][0-9]*: *//p' "$file")
+	target=tools/vpmu/vpmu
+	try=try
+	case $1 in
+	t*) target=tests/unit/test-tenants try=try_schedules ;;
+	esac
 	total=$((total + 1))
 	patch -p1 -s -f -F0 --dry-run -d "$tree" <"$file" >"$place/log" 2>&1 || {
 		verdict broken "$1" "does not apply: $(head -n 1 "$place/log")"
 		return
 	}
 	patch -p1 -s -f -F0 -d "$tree" <"$file"
-	if build >"$place/log" 2>&1; then
-		try "$1" "$bug"
+	if build $target >"$place/log" 2>&1; then
+		$try "$1" "$bug"
 	else
 		verdict broken "$1" "does not build: $(grep -m 1 error: "$place/log" || true)"
 	fi
@@ -105,13 +127,27 @@ mutant()
 
 if [ $# -eq 0 ]; then
 	unmutated scenarios/museum
-	for file in tests/mutants/m*.patch; do basename "$file" .patch; done | sort -V >"$place/names"
+	for file in tests/mutants/[mt]*.patch; do basename "$file" .patch; done | sort -V >"$place/names"
 	# The names are ours: no spaces.
 	# shellcheck disable=SC2046
 	set -- $(cat "$place/names")
 else
-	for name; do unmutated "$(scenario_of "$name")"; done
+	for name; do
+		case $name in
+		t*) ;;
+		*) unmutated "$(scenario_of "$name")" ;;
+		esac
+	done
 fi
+case " $* " in
+*" t"*)
+	if ! build tests/unit/test-tenants >"$place/log" 2>&1 || ! schedules; then
+		tail -n 5 "$place/log" >&2
+		echo "mutants: the schedules fail without a mutant" >&2
+		exit 1
+	fi
+	;;
+esac
 for name; do mutant "$name"; done
 
 echo "mutants.killed,$killed,count"
