@@ -32,7 +32,7 @@ enum { EAX, EBX, ECX, EDX };
 
 static struct kvm_cpuid_entry2 *find(struct vmm_cpuid *c, uint32_t leaf, uint32_t subleaf)
 {
-	for (unsigned int i = 0; i < c->head.nent; i++) {
+	for (unsigned int i = 0; i < c->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &c->entry[i];
 
 		if (e->function != leaf)
@@ -47,17 +47,17 @@ static void drop(struct vmm_cpuid *c, uint32_t first, uint32_t last)
 {
 	unsigned int kept = 0;
 
-	for (unsigned int i = 0; i < c->head.nent; i++) {
+	for (unsigned int i = 0; i < c->nent; i++) {
 		if (c->entry[i].function < first || c->entry[i].function > last)
 			c->entry[kept++] = c->entry[i];
 	}
-	c->head.nent = kept;
+	c->nent = kept;
 }
 
 static void add(struct vmm_cpuid *c, const struct kvm_cpuid_entry2 *e)
 {
-	if (c->head.nent < VMM_CPUID_MAX)
-		c->entry[c->head.nent++] = *e;
+	if (c->nent < VMM_CPUID_MAX)
+		c->entry[c->nent++] = *e;
 }
 
 /* The leaf must exist for the library to fill it. */
@@ -177,7 +177,7 @@ void vmm_cpuid_make(struct vmm_cpuid *c, const struct vmm_cpuid_config *config)
 	make_features(c, config);
 	make_topology(c, config);
 	want(c, 0xa);
-	for (unsigned int i = 0; i < c->head.nent; i++) {
+	for (unsigned int i = 0; i < c->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &c->entry[i];
 		uint32_t regs[4] = { e->eax, e->ebx, e->ecx, e->edx };
 

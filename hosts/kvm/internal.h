@@ -136,10 +136,13 @@ int vmm_filter_set(int vm_fd, enum vpmu_x86_vendor vendor);
 
 /* cpuid.c */
 #define VMM_CPUID_MAX 128u
+/* struct kvm_cpuid2 with its entries. */
 struct vmm_cpuid {
-	struct kvm_cpuid2 head;
+	uint32_t nent, padding;
 	struct kvm_cpuid_entry2 entry[VMM_CPUID_MAX];
 };
+
+_Static_assert(offsetof(struct vmm_cpuid, entry) == sizeof(struct kvm_cpuid2), "kvm_cpuid2");
 
 struct vmm_cpuid_config {
 	const struct vpmu_vm *vm;

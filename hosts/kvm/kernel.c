@@ -99,11 +99,11 @@ int vmm_kernel_cpuid(struct vmm *m, struct vmm_cpu *c)
 
 	if (!cpuid)
 		return -1;
-	cpuid->head.nent = VMM_CPUID_MAX - 8;
-	result = ioctl(m->kvm, KVM_GET_SUPPORTED_CPUID, &cpuid->head);
+	cpuid->nent = VMM_CPUID_MAX - 8;
+	result = ioctl(m->kvm, KVM_GET_SUPPORTED_CPUID, cpuid);
 	if (!result) {
 		vmm_cpuid_make(cpuid, &config);
-		result = ioctl(c->fd, KVM_SET_CPUID2, &cpuid->head);
+		result = ioctl(c->fd, KVM_SET_CPUID2, cpuid);
 	}
 	free(cpuid);
 	return result;

@@ -68,7 +68,7 @@ static void make_guest(const struct vpmu_x86_model *model)
 
 static const struct kvm_cpuid_entry2 *leaf(const struct vmm_cpuid *c, uint32_t number, uint32_t index)
 {
-	for (unsigned int i = 0; i < c->head.nent; i++) {
+	for (unsigned int i = 0; i < c->nent; i++) {
 		if (c->entry[i].function == number && c->entry[i].index == index)
 			return &c->entry[i];
 	}
@@ -94,7 +94,7 @@ static void fill(struct vmm_cpuid *c)
 {
 	memset(c, 0, sizeof(*c));
 	memcpy(c->entry, amd_host, sizeof(amd_host));
-	c->head.nent = sizeof(amd_host) / sizeof(amd_host[0]);
+	c->nent = sizeof(amd_host) / sizeof(amd_host[0]);
 }
 
 static void test_cpuid_intel(void **state)
