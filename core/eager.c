@@ -20,7 +20,7 @@ static uint64_t eager_started(const struct vpmu_vcpu *v)
 {
 	if (v->reason != VPMU_REACH_SHARED)
 		return v->state.enabled;
-	return v->vm->arch->active(v->vm, &v->state);
+	return v->vm->arch->active(v->vm, v->state.enabled, v->state.global, v->state.status);
 }
 
 static uint64_t eager_interrupts(const struct vpmu_vcpu *v)

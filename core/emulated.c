@@ -229,7 +229,7 @@ static bool wanted(const struct vpmu_vcpu *v, unsigned int i, struct vpmu_event 
 	const struct vpmu_arch *arch = v->vm->arch;
 	uint64_t selector = v->state.selector[i];
 
-	if (!(arch->active(v->vm, &v->state) & VPMU_BIT(i)))
+	if (!(vpmu_active(v->vm, &v->state) & VPMU_BIT(i)))
 		return false;
 	if (arch->denied(v->vm, policy, i, selector) || !arch->supported(v->vm, i, selector))
 		return false;
@@ -525,12 +525,10 @@ static void emulated_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters
 /* Does the status stop what it did not stop before, or the other way round (x86: CTR_Frz)? */
 static bool is_frozen_or_thawed(const struct vpmu_vcpu *v, const struct vpmu_change *c)
 {
-	struct vpmu_state before = {
-		.enabled = v->state.enabled, .global = v->state.global, .status = c->status,
-	};
+	const struct vpmu_state *s = &v->state;
 
-	return c->status != v->state.status &&
-	       v->vm->arch->active(v->vm, &before) != v->vm->arch->active(v->vm, &v->state);
+	return c->status != s->status &&
+	       v->vm->arch->active(v->vm, s->enabled, s->global, c->status) != vpmu_active(v->vm, s);
 }
 
 static void emulated_push(struct vpmu_vcpu *v, const struct vpmu_change *c)

@@ -51,8 +51,8 @@ struct vpmu_arch {
 	bool edge;
 	/* An overflow may carry into the next counter. */
 	bool chains;
-	/* Counters that pass all their enables in (s). */
-	uint64_t (*active)(const struct vpmu_vm *vm, const struct vpmu_state *s);
+	/* Counters that pass all their enables, by these of the state. */
+	uint64_t (*active)(const struct vpmu_vm *vm, uint64_t enabled, uint64_t global, uint64_t status);
 	/* Level of the overflow interrupt line; edge: is one owed? */
 	bool (*interrupt)(const struct vpmu_vm *vm, const struct vpmu_state *s);
 	/* May counter (i) with (selector) not count under the VM's creation policy or (policy)? */
@@ -177,10 +177,15 @@ void vpmu_vcpu_switched(struct vpmu_vcpu *v, uint64_t old);
 /* pmi.c: a trapped access changed the status; (old) is what it was. */
 void vpmu_vcpu_noted(struct vpmu_vcpu *v, uint64_t old);
 
+static inline uint64_t vpmu_active(const struct vpmu_vm *vm, const struct vpmu_state *s)
+{
+	return vm->arch->active(vm, s->enabled, s->global, s->status);
+}
+
 /* Not quiet: a counter passes all its enables, or an overflow is pending (RULES A1). */
 static inline bool vpmu_state_is_busy(const struct vpmu_vm *vm, const struct vpmu_state *s)
 {
-	return vm->arch->active(vm, s) || (!vm->arch->edge && vm->arch->interrupt(vm, s));
+	return vpmu_active(vm, s) || (!vm->arch->edge && vm->arch->interrupt(vm, s));
 }
 
 /*

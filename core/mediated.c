@@ -68,9 +68,8 @@ struct masks {
 static struct masks share(const struct vpmu_vcpu *v, struct masks m, uint64_t global)
 {
 	const struct vpmu_hw_caps *caps = &v->cpu->hw->caps;
-	struct vpmu_state s = { .enabled = m.enabled, .global = global, .status = m.status };
 
-	m.enabled = v->vm->arch->active(v->vm, &s);
+	m.enabled = v->vm->arch->active(v->vm, m.enabled, global, m.status);
 	m.status &= v->in_hw_counters;
 	m.interrupts &= v->in_hw_counters;
 	if (caps->shared_enable && !(global & caps->global_enable))
@@ -584,7 +583,7 @@ static bool looks_quiet(struct vpmu_vcpu *v)
 {
 	v->stats.probes++;
 	mediated_pull(v, vpmu_enables(v), 0);
-	if (v->vm->arch->active(v->vm, &v->state))
+	if (vpmu_active(v->vm, &v->state))
 		return false;
 	if (v->vm->arch->edge)
 		return true;

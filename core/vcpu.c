@@ -489,7 +489,7 @@ static void count_selected(struct vpmu_vcpu *v, enum vpmu_event_class event, boo
 	if (!mask)
 		return;
 	vpmu_vcpu_pull(v, vpmu_enables(v), 0);
-	mask &= v->vm->arch->active(v->vm, &v->state);
+	mask &= vpmu_active(v->vm, &v->state);
 	if (mask)
 		count(v, mask, user, n);
 }
@@ -542,7 +542,7 @@ static enum vpmu_counter_state counter_state(const struct vpmu_vcpu *v, unsigned
 
 	if (!(v->vm->counters & VPMU_BIT(i)))
 		return VPMU_COUNTER_ABSENT;
-	if (!(arch->active(v->vm, &v->state) & VPMU_BIT(i)))
+	if (!(vpmu_active(v->vm, &v->state) & VPMU_BIT(i)))
 		return VPMU_COUNTER_STOPPED;
 	if (arch->denied(v->vm, atomic_load(&v->policy), i, selector))
 		return VPMU_COUNTER_DENIED;

@@ -77,7 +77,7 @@ void vpmu_arm_write_intenclr(struct arm_access *a, uint64_t value)
 void vpmu_arm_write_swinc(struct arm_access *a, uint64_t value)
 {
 	struct vpmu_vcpu *v = a->v;
-	uint64_t mask = value & ~CYCLE_BIT & v->vm->arch->active(v->vm, &v->state);
+	uint64_t mask = value & ~CYCLE_BIT & vpmu_active(v->vm, &v->state);
 
 	vpmu_vcpu_pull(v, 0, mask | v->vm->arch->carries(v->vm, &v->state, mask));
 	while (mask) {

@@ -139,9 +139,10 @@ static bool arm_matches(const struct vpmu_vm *vm, unsigned int i, uint64_t selec
 
 /* ---- Counting in software: IncrementEventCounter() ---- */
 
-static uint64_t arm_active(const struct vpmu_vm *vm, const struct vpmu_state *s)
+static uint64_t arm_active(const struct vpmu_vm *vm, uint64_t enabled, uint64_t global, uint64_t status)
 {
-	return s->global & PMCR_E ? s->enabled & vm->counters : 0;
+	(void)status;
+	return global & PMCR_E ? enabled & vm->counters : 0;
 }
 
 /* PMCNTEN is not part of it (D13.3.1). */
@@ -186,7 +187,7 @@ static bool chains(const struct vpmu_vm *vm, const struct vpmu_state *s, unsigne
 		return false;
 	return event_of(i + 1, s->selector[i + 1]) == EVENT_CHAIN &&
 	       vpmu_arm_counts_at(s->selector[i + 1], user ? 0 : 1) &&
-	       arm_active(vm, s) & VPMU_BIT(i + 1);
+	       vpmu_active(vm, s) & VPMU_BIT(i + 1);
 }
 
 /* One counter; returns how often it overflowed, at most once per 2^32 events. */

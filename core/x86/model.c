@@ -146,11 +146,11 @@ static uint64_t x86_filter(const struct vpmu_vm *vm, const struct vpmu_policy *p
 /* ---- Counting ---- */
 
 /* SDM 20.2.4: from version 4 on nothing counts while CTR_Frz is set. */
-static uint64_t x86_active(const struct vpmu_vm *vm, const struct vpmu_state *s)
+static uint64_t x86_active(const struct vpmu_vm *vm, uint64_t enabled, uint64_t global, uint64_t status)
 {
-	if (s->status & STATUS_CTR_FRZ)
+	if (status & STATUS_CTR_FRZ)
 		return 0;
-	return s->enabled & s->global & vm->counters;
+	return enabled & global & vm->counters;
 }
 
 static bool x86_interrupt(const struct vpmu_vm *vm, const struct vpmu_state *s)
