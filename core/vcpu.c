@@ -20,7 +20,7 @@ static bool may_pass_through(const struct vpmu_vm *vm)
 {
 	const struct vpmu_hw_caps *caps = &vm->machine->caps;
 
-	return vpmu_policy_is_open(vm->created_policy) && !caps->multithreaded &&
+	return vpmu_policy_is_open(vm->created_policy) && !caps->multithreaded && !caps->reduced &&
 	       vm->arch->shape_is(vm, caps) && vm->arch->identity_is(vm, caps);
 }
 

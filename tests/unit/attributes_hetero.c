@@ -327,6 +327,9 @@ static void one_event_more(void **unused)
 /* A CPU that keeps counters back: no guest sees them, whatever could be direct there. */
 static void reduced(void **unused)
 {
+	const struct vpmu_vm_config passthrough = {
+		.size = sizeof(passthrough), .mode = VPMU_MODE_PASSTHROUGH,
+	};
 	struct bed b;
 	uint64_t value;
 
@@ -344,6 +347,9 @@ static void reduced(void **unused)
 		assert_int_equal(b.model.counters, 2);
 		describe(&b, VPMU_ARM_ONE_PMU, 0);
 		b.model.counters = 2;
+		/* Not for a guest that is to have all of it either. */
+		assert_int_equal(vpmu_arm_vm_init(&b.vm, &b.part[0], &b.model, &passthrough),
+				 VPMU_ERR_UNSUPPORTED);
 		assert_int_equal(make_vm(&b, &b.part[0], VPMU_SWITCH_LAZY), 0);
 		start_on(&b, 0);
 		set(&b, MODEL_PMCNTENSET, UINT64_MAX);
