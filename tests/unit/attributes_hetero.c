@@ -6,6 +6,8 @@
  */
 #include "support.h"
 
+#include <pthread.h>
+
 #include <vpmu/arm_attributes.h>
 #include <vpmu/host.h>
 
@@ -565,6 +567,49 @@ static void found_in_any_order(void **unused)
 	}
 }
 
+/* M120: found while VMs are made: whoever sees a PMU sees all of it. */
+static void *make_vms(void *context)
+{
+	struct vpmu_arm_pmus *pmus = context;
+	struct rng rng = { (uintptr_t)&pmus | 1 };
+	struct vpmu_arm_vcpu_attributes v;
+	struct vpmu_arm_attributes vm;
+	struct vpmu_arm_model model;
+
+	do {
+		unsigned int which = (unsigned int)rng_below(&rng, FOUND_MAX);
+
+		if (vpmu_arm_attributes_init(&vm, pmus, VPMU_ARM_ONE_PMU, false) ||
+		    vpmu_arm_vcpu_attributes_init(&v, &vm, true, cpu_of[which]))
+			continue;
+		if (vpmu_arm_attributes_model(&vm, &model) ||
+		    model.counters != found[which].model.counters)
+			return (void *)(uintptr_t)"a PMU was seen that was not there yet";
+	} while (atomic_load(&pmus->count) < FOUND_MAX);
+	return NULL;
+}
+
+static void found_while_vms_are_made(void **unused)
+{
+	(void)unused;
+	for (unsigned int round = 0; round < 100; round++) {
+		struct vpmu_arm_pmus pmus;
+		pthread_t threads[3];
+		void *answer;
+
+		vpmu_arm_pmus_init(&pmus);
+		for (unsigned int i = 0; i < 3; i++)
+			assert_int_equal(pthread_create(&threads[i], NULL, make_vms, &pmus), 0);
+		for (unsigned int i = 0; i < FOUND_MAX; i++)
+			assert_int_equal(vpmu_arm_pmus_add(&pmus, &found[i]), 0);
+		for (unsigned int i = 0; i < 3; i++) {
+			assert_int_equal(pthread_join(threads[i], &answer), 0);
+			if (answer)
+				fail_msg("%s", (const char *)answer);
+		}
+	}
+}
+
 /* 1024 events before PMUv3p1, 65536 from it on: of the PMU chosen, whatever was there before. */
 static void event_space_follows(void **unused)
 {
@@ -644,6 +689,7 @@ int main(void)
 		cmocka_unit_test(claims),
 		cmocka_unit_test(late_kinds),
 		cmocka_unit_test(found_in_any_order),
+		cmocka_unit_test(found_while_vms_are_made),
 		cmocka_unit_test(event_space_follows),
 		cmocka_unit_test(shown_to_the_guest),
 	};

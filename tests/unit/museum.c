@@ -6,8 +6,8 @@
  *
  * Elsewhere: M36, M37, M40, M71 for every number of counters, version and event: registers.c. M55
  * with every value: differential.c. M66, M120: NMIs between all accesses and migration at random:
- * schedules.c. Left out: M51, M57, M74 (deadlines), M100, M101, M102, M113, M123: emulated mode
- * or host attributes. M93's rule about the sources is scripts/check-subscripts.sh.
+ * schedules.c. M57, M99 to M102: attributes.c, attributes_orders.c, attributes_hetero.c. M111, M119: teardown.c too.
+ * Left out: M51, M74 (deadlines), M113, M123: emulated mode. M93's rule about the sources is scripts/check-subscripts.sh.
  */
 #include <string.h>
 
