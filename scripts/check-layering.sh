@@ -19,12 +19,13 @@ hardware/x86:       include/vpmu hardware/x86 free
 hardware/model:     include/vpmu hardware/model hardware/armv8 hardware/x86 free libc
 sources/model:      include/vpmu sources/model free
 sources/script:     include/vpmu sources/script free
+sources/host:       include/vpmu sources/host free
 sources/perf:       include/vpmu sources/perf free libc
 sources/time:       include/vpmu sources/time free libc
 hosts/pc:           include/vpmu hosts/pc hardware/model hardware/x86 sources/model free libc
 hosts/unicorn:      include/vpmu hosts/pc hosts/unicorn hardware/model hardware/x86 sources/model free libc
 hosts/kvm:          include/vpmu hosts/pc hosts/kvm sources/perf sources/time free libc
-hosts/el2:          include/vpmu hosts/el2 hardware/armv8 fdt free
+hosts/el2:          include/vpmu hosts/el2 hardware/armv8 sources/host fdt free
 tools/vpmu:         include/vpmu tools/vpmu hosts/el2 hosts/pc hosts/unicorn hosts/kvm hardware/model hardware/x86 sources/model sources/script sources/perf sources/time free libc
 guests/arm-tests:   guests/arm-tests free
 guests/linux:       guests/linux free libc
@@ -33,7 +34,7 @@ docs:               include/vpmu free libc
 bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
 bench/x86-sampling: include/vpmu hardware/model hardware/x86 sources/model sources/script hosts/pc hosts/unicorn tests/unit bench/x86-sampling free libc
 bench/access:       include/vpmu hardware/model hardware/x86 sources/model sources/script tests/unit bench/access free libc
-tests/unit:         include/vpmu core core/arm core/x86 hardware/armv8 hardware/model hardware/x86 sources/model sources/script sources/perf sources/time hosts/pc hosts/kvm guests/arm-tests tests/unit free libc
+tests/unit:         include/vpmu core core/arm core/x86 hardware/armv8 hardware/model hardware/x86 sources/model sources/script sources/host sources/perf sources/time hosts/pc hosts/kvm guests/arm-tests tests/unit free libc
 tests/engine:       include/vpmu hosts/pc hosts/unicorn hardware/model hardware/x86 sources/model tests/unit tests/engine free libc
 tests/e2e:          include/vpmu tests/e2e free libc
 '

@@ -10,7 +10,8 @@
 #include <vpmu/host.h>
 
 #include <armv8.h>
-#include <host_source.h>
+
+#include "host_source.h"
 
 struct cpu;
 struct regs;
