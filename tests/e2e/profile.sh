@@ -34,6 +34,8 @@ trap 'rm -rf "$work"' EXIT
 
 console() { echo "$work/${1//\//.}"; }
 
+under=(--monitor "$monitor")
+
 # run SUITE QEMU OPTION...: its console, and the profile after it. Folded stacks are in CONSOLE.folded.
 run()
 {
@@ -41,7 +43,7 @@ run()
 	to=$(console "$1")
 	shift 2
 
-	timeout "$run_seconds" "$vpmu" run --qemu "$qemu" --cpu "$cpu" --monitor "$monitor" \
+	timeout "$run_seconds" "$vpmu" run --qemu "$qemu" --cpu "$cpu" "${under[@]}" \
 		--timeout "$((run_seconds - 5))" "$@" >"$to.raw" 2>"$to.err" </dev/null || status=$?
 	tr -d '\r' <"$to.raw" >"$to"
 	echo "$status" >"$to.status"
@@ -51,6 +53,8 @@ run()
 	fi
 }
 
+# On the machine without the monitor.
+run_bare() { local under=(); run "$@" --mode bare; }
 profiled() { run "$@" --host-profile-out "$(console "$1").folded"; }
 
 # small WORDS [KEY=VALUE,...]: a --vm value of the counting guest, which leaves the host five counters.
@@ -257,19 +261,23 @@ make_initrd()
 linux()
 {
 	local at=profile/$1 qemu=$2 in_loop name
-	local guest=(--initrd "$work/initrd" --append '-- /tenants-guest.sh' --memory 512M)
+	local guest=(--kernel "$(dirname "$initrd")/Image" --initrd "$work/initrd" --memory 512M
+		--append '-- /tenants-guest.sh')
+	local part=(--mode partitioned --counters 1) run_seconds=$boot_seconds
 
 	[ -e "$initrd" ] || { skip "$at/linux" "no $initrd; guests/linux/build.sh"; return; }
 	make_initrd >"$work/initrd"
 	# Side by side, to end sooner.
-	run_seconds=$boot_seconds run "$at/linux-bare" "$qemu" --kernel "$(dirname "$initrd")/Image" \
-		"${guest[@]}" --mode partitioned --counters 1 &
-	run_seconds=$boot_seconds profiled "$at/linux" "$qemu" --kernel "$(dirname "$initrd")/Image" \
-		"${guest[@]}" --mode partitioned --counters 1 --host-profile --host-profile-period "$linux_period"
+	run_bare "$at/linux-bare" "$qemu" "${guest[@]}" &
+	run "$at/linux-alone" "$qemu" "${guest[@]}" "${part[@]}" &
+	profiled "$at/linux" "$qemu" "${guest[@]}" "${part[@]}" --host-profile \
+		--host-profile-period "$linux_period"
 	wait
-	ended "$at/linux-bare" && ended "$at/linux" || return 0
+	ended "$at/linux-bare" && ended "$at/linux-alone" && ended "$at/linux" || return 0
 	for name in instructions_u samples_of_cycles; do
 		same "$at/linux/$name" "$(figure "$at/linux" 0 "$name")" "$(figure "$at/linux-bare" 0 "$name")"
+		same "$at/linux-alone/$name" "$(figure "$at/linux-alone" 0 "$name")" \
+			"$(figure "$at/linux-bare" 0 "$name")"
 	done
 	# Two runs of the loop: 10 million times 7 instructions.
 	at_least "$at/linux/el0" "$(guest_count "$at/linux" vm0.cpu0 3)" 140000000
