@@ -29,6 +29,7 @@ hosts/el2:          include/vpmu hosts/el2 hardware/armv8 sources/host fdt free
 tools/vpmu:         include/vpmu tools/vpmu hosts/el2 hosts/pc hosts/unicorn hosts/kvm hardware/model hardware/x86 sources/model sources/script sources/perf sources/time free libc
 guests/arm-tests:   guests/arm-tests free
 guests/linux:       guests/linux free libc
+guests/linux-x86:   guests/linux-x86 free libc
 examples:           include/vpmu hardware/model free libc
 docs:               include/vpmu free libc
 bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
