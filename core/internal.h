@@ -147,6 +147,8 @@ struct vpmu_change vpmu_vcpu_change(struct vpmu_vcpu *v);
 /* After an access changed v->state. */
 void vpmu_vcpu_push(struct vpmu_vcpu *v, const struct vpmu_change *change);
 
+/* vcpu.c: what the source of an emulated vCPU has reported since the exit is looked at. */
+void vpmu_vcpu_take_hints(struct vpmu_vcpu *v);
 /* pmi.c: the overflows in v->state.status, just read from the hardware, that the guest was not told of. */
 void vpmu_vcpu_note(struct vpmu_vcpu *v);
 /* vcpu.c: what of its PMU the vCPU, which is loaded, may reach now. */

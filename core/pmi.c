@@ -66,7 +66,9 @@ void vpmu_vcpu_switched(struct vpmu_vcpu *v, uint64_t old)
 	if (!is_edge(v) || old == now)
 		return;
 	v->state.interrupts = old;
-	vpmu_vcpu_pull(v, VPMU_ITEM_STATUS, 0);
+	v->vm->sw->pull(v, VPMU_ITEM_STATUS, 0);
+	if (vpmu_vcpu_is_resident(v))
+		vpmu_vcpu_note(v);
 	v->state.interrupts = now;
 	v->reported |= v->state.status & now & ~old;
 }
@@ -148,7 +150,7 @@ static enum vpmu_pmi edge_pmi(struct vpmu_vcpu *v)
 
 	if (!vpmu_vcpu_is_resident(v))
 		return edge_late(v);
-	v->vm->sw->pull(v, VPMU_ITEM_STATUS, 0);
+	v->vm->sw->pull(v, VPMU_ITEM_STATUS | VPMU_ITEM_INTERRUPTS, 0);
 	report(v, 0);
 	fresh = overflows(v) & ~v->reported;
 	if (!overflows(v) || (!fresh && may_be_anothers(v)))
@@ -228,6 +230,7 @@ int vpmu_vcpu_pmi(struct vpmu_vcpu *v)
 {
 	if (v->in_guest)
 		return VPMU_ERR_STATE;
+	vpmu_vcpu_take_hints(v);
 	vpmu_vcpu_lose(v);
 	if (!v->state.pending || v->pmi_given)
 		return 0;

@@ -282,21 +282,34 @@ static void poll(struct vpmu_vcpu *v)
 		vpmu_cpu_poll(v->cpu);
 }
 
+void vpmu_vcpu_take_hints(struct vpmu_vcpu *v)
+{
+	if (v->emulated && atomic_load(&v->emulated->hints))
+		v->vm->sw->exit(v);
+}
+
+/* Is there an interrupt that the embedder is to deliver before the guest runs? */
+static bool is_due(const struct vpmu_vcpu *v)
+{
+	return v->vm->arch->interrupt(v->vm, &v->state) && !v->interrupt_masked && !v->pmi_given;
+}
+
 /*
  * The guest is announced before the last look at what may have come up, and an overflow callback does
- * the two the other way round: one of them sees the other (RULES E1).
+ * the two the other way round: one of them sees the other (RULES E1). What came before that was found by
+ * the switch, perhaps after the embedder last asked: (was_due).
  */
-static int announce(struct vpmu_vcpu *v)
+static int announce(struct vpmu_vcpu *v, bool was_due)
 {
 	if (!v->emulated) {
 		atomic_store_explicit(&v->in_guest, true, memory_order_relaxed);
 		return 0;
 	}
 	atomic_store(&v->in_guest, true);
-	if (!atomic_load(&v->emulated->hints))
+	if (!atomic_load(&v->emulated->hints) && (was_due || !is_due(v)))
 		return 0;
 	atomic_store(&v->in_guest, false);
-	v->vm->sw->exit(v);
+	vpmu_vcpu_take_hints(v);
 	return VPMU_AGAIN;
 }
 
@@ -304,10 +317,12 @@ int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting)
 {
 	int error = boundary_error(v, nesting, false);
 	uint64_t accesses;
+	bool was_due;
 
 	if (error)
 		return error;
 	accesses = accesses_of(v);
+	was_due = v->emulated && is_due(v);
 	if (adopt_policy(v)) {
 		/* Selectors in the hardware obey the old one: load them again, filtered anew. */
 		v->vm->sw->evict(v, 0);
@@ -322,7 +337,7 @@ int vpmu_vcpu_enter(struct vpmu_vcpu *v, unsigned int nesting)
 	v->stats.enters++;
 	v->vm->sw->enter(v);
 	v->stats.switch_accesses += accesses_of(v) - accesses;
-	return announce(v);
+	return announce(v, was_due);
 }
 
 /*
@@ -401,6 +416,9 @@ bool vpmu_vcpu_overflow(struct vpmu_vcpu *v, unsigned int slot)
 
 void vpmu_vcpu_pull(struct vpmu_vcpu *v, uint32_t items, uint64_t counters)
 {
+	/* Whether an overflow is owed is for its counter's interrupt enable to say. */
+	if (items & VPMU_ITEM_STATUS && v->vm->arch->edge)
+		items |= VPMU_ITEM_INTERRUPTS;
 	v->vm->sw->pull(v, items, counters);
 	if (items & VPMU_ITEM_STATUS && vpmu_vcpu_is_resident(v))
 		vpmu_vcpu_note(v);

@@ -22,7 +22,7 @@ sources/script:     include/vpmu sources/script free
 sources/host:       include/vpmu sources/host free
 sources/perf:       include/vpmu sources/perf free libc
 sources/time:       include/vpmu sources/time free libc
-hosts/pc:           include/vpmu hosts/pc hardware/model hardware/x86 sources/model free libc
+hosts/pc:           include/vpmu hosts/pc hardware/model hardware/x86 sources/host sources/model free libc
 hosts/unicorn:      include/vpmu hosts/pc hosts/unicorn hardware/model hardware/x86 sources/model free libc
 hosts/kvm:          include/vpmu hosts/pc hosts/kvm sources/perf sources/time free libc
 hosts/el2:          include/vpmu hosts/el2 hardware/armv8 sources/host fdt free

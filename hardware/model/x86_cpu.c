@@ -15,6 +15,7 @@ void x86_cpu_host(struct x86_cpu *cpu, bool user, const struct x86_pmu_events *e
 {
 	if (cpu->pmu.guest)
 		violation(cpu, "the host executes while the guest runs");
+	cpu->host_instructions += events->instructions;
 	x86_pmu_retire(&cpu->pmu, user, events);
 }
 
@@ -24,8 +25,10 @@ static void around(struct x86_cpu *cpu)
 {
 	if (cpu->hook)
 		cpu->hook(cpu, cpu->hook_context);
-	if (cpu->cost)
-		x86_pmu_retire(&cpu->pmu, RING_0, cpu->cost);
+	if (!cpu->cost)
+		return;
+	cpu->host_instructions += cpu->cost->instructions;
+	x86_pmu_retire(&cpu->pmu, RING_0, cpu->cost);
 }
 
 static void before(struct x86_cpu *cpu)

@@ -48,6 +48,7 @@ struct x86_cpu {
 	uint64_t guest_enabled;      /* counters that the backend enabled, or the guest itself */
 	uint64_t host_owned;         /* counters of host events, said by the test: they are not a guest's */
 	uint64_t time;               /* nanoseconds, passed on by the test */
+	uint64_t host_instructions;  /* executed by the host so far, whoever counted them */
 	uint64_t violations;
 	const char *violation;       /* the first one */
 };

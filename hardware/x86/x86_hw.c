@@ -323,6 +323,8 @@ static uint64_t op_interrupts(struct vpmu_hw *hw)
 	struct vpmu_x86_hw *x86 = of(hw);
 	uint64_t mask = 0;
 
+	if (x86->open)
+		look_at_selectors(x86);
 	for (uint64_t rest = x86->selected; rest;) {
 		unsigned int i = next(&rest);
 

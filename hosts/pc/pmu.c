@@ -9,7 +9,12 @@ struct pc_pmu *pc_pmu_create(const struct pc_pmu_config *config, const char **wh
 		[PC_PMU_BARE] = pmu_bare_init,
 		[PC_PMU_EMULATED] = pmu_emulated_init,
 		[PC_PMU_MEDIATED] = pmu_mediated_init,
+		[PC_PMU_PARTITIONED] = pmu_mediated_init,
+		[PC_PMU_PASSTHROUGH] = pmu_mediated_init,
+		[PC_PMU_OFF] = pmu_mediated_init,
 	};
+	/* On a host all are over its counters. */
+	enum pc_pmu_mode mode = config->host ? PC_PMU_MEDIATED : config->mode;
 	struct pc_pmu *p = calloc(1, sizeof(*p));
 
 	*why = "no memory";
@@ -17,8 +22,9 @@ struct pc_pmu *pc_pmu_create(const struct pc_pmu_config *config, const char **wh
 		return NULL;
 	p->config = *config;
 	p->exited = true;
-	*why = inits[config->mode](p);
+	*why = config->host && config->mode == PC_PMU_BARE ? "a host is not bare" : inits[mode](p);
 	if (*why) {
+		pc_host_destroy(p->own);
 		free(p);
 		return NULL;
 	}
@@ -33,24 +39,66 @@ const struct pc_cpu_ops *pc_pmu_ops(const struct pc_pmu *pmu)
 void pc_pmu_attach(struct pc_pmu *p, struct pc *pc)
 {
 	p->pc = pc;
-	if (p->ops->enter)
+	if (p->own)
+		(void)pc_pmu_load(p, 0);
+	else if (p->ops->enter && !p->host)
 		p->ops->enter(p);
+}
+
+bool pc_pmu_load(struct pc_pmu *p, unsigned int cpu)
+{
+	struct pc_host_cpu *on = &p->host->cpu[cpu];
+
+	if (p->on || vpmu_vcpu_load(&p->vcpu, &on->cpu))
+		return false;
+	on->loaded = p;
+	p->on = on;
+	if (p->config.mode == PC_PMU_EMULATED)
+		vpmu_host_source_load(&p->events, &on->cpu);
+	p->ops->enter(p);
+	return true;
+}
+
+static void leave(struct pc_pmu *p)
+{
+	p->ran = true;
+	if (!p->exited)
+		(void)p->ops->exit(p, PC_EXIT_INTERRUPT, 0);
+}
+
+void pc_pmu_put(struct pc_pmu *p)
+{
+	if (!p->on)
+		return;
+	leave(p);
+	if (p->config.mode == PC_PMU_EMULATED)
+		vpmu_host_source_put(&p->events);
+	(void)vpmu_vcpu_put(&p->vcpu);
+	p->on->loaded = NULL;
+	p->on = NULL;
 }
 
 void pc_pmu_detach(struct pc_pmu *p)
 {
 	if (p->config.mode == PC_PMU_BARE)
 		return;
-	p->ran = true;
-	if (!p->exited)
-		(void)p->ops->exit(p, PC_EXIT_INTERRUPT, 0);
+	if (p->host) {
+		pc_pmu_put(p);
+		return;
+	}
+	leave(p);
 	(void)vpmu_vcpu_put(&p->vcpu);
 }
 
 void pc_pmu_destroy(struct pc_pmu *p)
 {
-	if (p && p->config.mode == PC_PMU_EMULATED)
+	if (!p)
+		return;
+	if (p->config.mode == PC_PMU_EMULATED)
 		(void)vpmu_vcpu_detach(&p->vcpu);
+	if (p->host)
+		vpmu_vm_end(&p->vm);
+	pc_host_destroy(p->own);
 	free(p);
 }
 
@@ -110,10 +158,21 @@ void pc_pmu_stats(const struct pc_pmu *p, struct pc_pmu_stats *out)
 	if (p->config.mode == PC_PMU_BARE)
 		return;
 	out->vcpu = *vpmu_vcpu_stats(&p->vcpu);
-	out->source_calls = p->source.source.calls;
-	out->hardware_accesses = p->host.x86.hw.accesses;
-	out->violations = p->host.violations;
-	out->violation = p->host.violation;
+	out->source_calls = p->host ? p->events.source.calls : p->source.source.calls;
+	if (p->own)
+		out->hardware_accesses = p->own->cpu[0].x86.x86.hw.accesses;
+	if (p->host)
+		out->violations = pc_host_violations(p->host, &out->violation);
+}
+
+const struct vpmu_vm *pc_pmu_vm(const struct pc_pmu *p)
+{
+	return &p->vm;
+}
+
+const struct vpmu_vcpu *pc_pmu_vcpu(const struct pc_pmu *p)
+{
+	return &p->vcpu;
 }
 
 bool pc_pmu_counter(struct pc_pmu *p, unsigned int i, struct vpmu_counter_status *out)

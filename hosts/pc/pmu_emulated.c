@@ -60,6 +60,7 @@ static struct pc_horizon emulated_retired(void *context, bool user, const struct
 	/* While the host executes, the repetitions of an emulated REP are the host's. */
 	if (!p->exited && e->cycles) {
 		p->ran = true;
+		p->stats.retired += e->instructions;
 		if (run(p, user, e)) {
 			(void)pmu_guest_takes(p, PC_PMU_EXIT_OVERFLOW);
 			leave(p);
@@ -88,7 +89,7 @@ const char *pmu_emulated_init(struct pc_pmu *p)
 	vpmu_model_source_init(&p->source, &p->vcpu, VPMU_COUNTER_MAX, false);
 	if (!p->config.caches)
 		p->source.meanings &= ~LLC;
-	why = pmu_guest_init(p, VPMU_MODE_EMULATED);
+	why = pmu_guest_init(p, VPMU_MODE_EMULATED, &p->machine, &p->source.source);
 	if (why)
 		return why;
 	e = vpmu_vcpu_attach(&p->vcpu, &p->emulated, &p->source.source);

@@ -8,10 +8,9 @@
  * The guest is offered what can count, and what the policy lets count; on AMD the latter cannot be
  * said, and a denied event stands still.
  */
-static const char *limit(struct pc_pmu *p, enum vpmu_mode mode)
+static const char *limit(struct pc_pmu *p, struct vpmu_source *source)
 {
 	struct vpmu_x86_model *m = &p->config.model;
-	struct vpmu_source *source = mode == VPMU_MODE_EMULATED ? &p->source.source : NULL;
 	const struct vpmu_policy *policy = m->vendor == VPMU_X86_INTEL ? p->config.policy : NULL;
 
 	if (m->version && vpmu_x86_model_limit(m, source, policy))
@@ -19,20 +18,35 @@ static const char *limit(struct pc_pmu *p, enum vpmu_mode mode)
 	return NULL;
 }
 
-const char *pmu_guest_init(struct pc_pmu *p, enum vpmu_mode mode)
+/* What an error of vpmu_x86_vm_init() means to who chose the mode. */
+static const char *reason(enum vpmu_mode mode, int error)
+{
+	if (error == VPMU_ERR_BUSY && mode == VPMU_MODE_PASSTHROUGH)
+		return "a guest is passed through only where no other has counters of the machine, and no "
+		       "event of the host's counts inside guests";
+	if (error == VPMU_ERR_BUSY)
+		return "an event of the host's counts inside guests, or another guest is passed through";
+	if (error == VPMU_ERR_UNSUPPORTED && mode == VPMU_MODE_PASSTHROUGH)
+		return "a guest is passed through only with the machine's own PMU, of Intel's version 5, and "
+		       "without a policy";
+	return vpmu_strerror(error);
+}
+
+const char *pmu_guest_init(struct pc_pmu *p, enum vpmu_mode mode, struct vpmu_machine *machine,
+			   struct vpmu_source *source)
 {
 	struct vpmu_vm_config config = {
 		.size = sizeof(config), .mode = mode, .switch_kind = p->config.switch_kind,
 		.policy = p->config.policy,
 	};
-	const char *why = limit(p, mode);
+	const char *why = limit(p, source);
 	int e;
 
 	if (why)
 		return why;
-	e = vpmu_x86_vm_init(&p->vm, &p->machine, &p->config.model, &config);
+	e = vpmu_x86_vm_init(&p->vm, machine, &p->config.model, &config);
 	if (e)
-		return vpmu_strerror(e);
+		return reason(mode, e);
 	vpmu_vcpu_init(&p->vcpu, &p->vm);
 	return NULL;
 }

@@ -3,9 +3,23 @@
 #ifndef VPMU_PC_PMU_INTERNAL_H
 #define VPMU_PC_PMU_INTERNAL_H
 
+#include "host_source.h"
 #include "model_source.h"
 #include "pmu.h"
 #include "x86_cpu.h"
+
+struct pc_host_cpu {
+	struct pc_host *host;
+	struct x86_cpu x86;
+	struct vpmu_cpu cpu;
+	struct pc_pmu *loaded;
+};
+
+struct pc_host {
+	struct pc_host_config config;
+	struct vpmu_machine machine;
+	struct pc_host_cpu cpu[PC_HOST_CPUS_MAX];
+};
 
 struct pc_pmu {
 	struct pc_pmu_config config;
@@ -15,8 +29,8 @@ struct pc_pmu {
 
 	struct x86_pmu bare;         /* bare: the machine's PMU, and the guest's */
 
-	/* Emulated and mediated. */
-	struct vpmu_machine machine;
+	/* All but bare. */
+	struct vpmu_machine machine; /* without a host */
 	struct vpmu_vm vm;
 	struct vpmu_vcpu vcpu;
 	bool exited;                 /* the host executes */
@@ -25,14 +39,19 @@ struct pc_pmu {
 	struct vpmu_emulated emulated;
 	struct vpmu_model_source source;
 
-	struct x86_cpu host;         /* mediated: the physical CPU */
-	struct vpmu_cpu cpu;
+	/* On physical CPUs: config.host, or its own. */
+	struct pc_host *host, *own;
+	struct pc_host_cpu *on;      /* where it is loaded, or NULL */
+	struct vpmu_host_source events;
 };
 
 /* One per mode: NULL, or why it cannot be. */
 const char *pmu_bare_init(struct pc_pmu *p);
 const char *pmu_emulated_init(struct pc_pmu *p);
 const char *pmu_mediated_init(struct pc_pmu *p);
+
+/* pmu_host.c: physical interrupts that have come in are the PMU's; whose they are is found out. */
+void pmu_host_take(struct pc_host_cpu *on);
 
 /* pmu.c */
 void pmu_physical_config(const struct vpmu_x86_model *model, struct x86_pmu_config *out);
@@ -42,7 +61,8 @@ struct x86_pmu_events pmu_physical_events(const struct pc_events *e);
  * pmu_guest.c: the guest's side of libvpmu, in both its modes. While the guest is out. (context) is a
  * struct pc_pmu, as in struct pc_cpu_ops.
  */
-const char *pmu_guest_init(struct pc_pmu *p, enum vpmu_mode mode);
+const char *pmu_guest_init(struct pc_pmu *p, enum vpmu_mode mode, struct vpmu_machine *machine,
+			   struct vpmu_source *source);
 enum pc_answer pmu_guest_rdmsr(void *context, uint32_t index, uint64_t *value);
 enum pc_answer pmu_guest_wrmsr(void *context, uint32_t index, uint64_t value);
 enum pc_answer pmu_guest_rdpmc(void *context, uint32_t index, unsigned int cpl, bool pce,

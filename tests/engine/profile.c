@@ -5,67 +5,26 @@
  *
  * usage: test-profile PROFILE MIX [FIRST-SEED END]
  */
-#include "../unit/cmocka_vpmu.h"
+#include "runs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pc.h"
-#include "pmu.h"
 #include "unicorn.h"
 
 #define RAM (32u << 20)
 #define LIMIT 100000000u
-#define OUTPUT 65536u
-
-/* Unicorn loses some of its own memory. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libunicorn\n";
-}
-
-struct image {
-	uint8_t *bytes;
-	size_t size;
-};
 
 static struct image profile, mix;
 
 /* ---- One run ---- */
 
-struct run {
-	const char *name;
-	char output[OUTPUT];
-	size_t length;
-	uint64_t instructions;
-	struct pc_pmu_stats stats;
-};
-
-static void put(void *context, uint8_t byte)
-{
-	struct run *r = context;
-
-	assert_true(r->length + 1 < OUTPUT);
-	r->output[r->length++] = (char)byte;
-}
-
-static void check_counters(struct pc_pmu *pmu)
-{
-	struct vpmu_counter_status c;
-
-	for (unsigned int i = 0; i < VPMU_COUNTER_MAX; i++)
-		if (pc_pmu_counter(pmu, i, &c))
-			assert_true(c.state == VPMU_COUNTER_STOPPED ||
-				    c.state == VPMU_COUNTER_ABSENT);
-}
-
 static void run_image(struct run *r, const char *name, const struct pc_pmu_config *config,
 		      const struct image *image, const char *line)
 {
 	const struct unicorn_config engine_config = { .caches = config->caches };
-	struct pc_config pc_config = { .ram = RAM, .console = put, .console_context = r,
+	struct pc_config pc_config = { .ram = RAM, .console = run_put, .console_context = r,
 		.amd = config->model.vendor == VPMU_X86_AMD };
 	const char *why = "";
 	struct pc_pmu *pmu = pc_pmu_create(config, &why);
@@ -95,7 +54,7 @@ static void run_image(struct run *r, const char *name, const struct pc_pmu_confi
 			 r->output + (r->length > 200 ? r->length - 200 : 0), pc_error(pc));
 	if (r->stats.violations)
 		fail_msg("%s: %s", name, r->stats.violation);
-	check_counters(pmu);
+	run_check_counters(pmu);
 	engine->ops->destroy(engine);
 	pc_destroy(pc);
 	pc_pmu_destroy(pmu);
@@ -104,44 +63,6 @@ static void run_image(struct run *r, const char *name, const struct pc_pmu_confi
 static void run(struct run *r, const char *name, const struct pc_pmu_config *config)
 {
 	run_image(r, name, config, &profile, config->skid ? "late" : "");
-}
-
-/* ---- Equal ---- */
-
-/* A count of cycles: lower by what a hypervisor executed for the guest, at most a few dozen. */
-#define CYCLES_MISSING 64u
-
-static bool same_line(const char *a, const char *b, size_t length)
-{
-	uint64_t x, y;
-
-	if (*a != '~')
-		return !strncmp(a, b, length);
-	while (*a && *a == *b && *a != ' ')
-		a++, b++;
-	x = strtoull(a, NULL, 16);
-	y = strtoull(b, NULL, 16);
-	return *a == ' ' && y <= x && x - y <= CYCLES_MISSING;
-}
-
-static void assert_same(const struct run *bare, const struct run *other)
-{
-	const char *a = bare->output, *b = other->output;
-
-	while (*a) {
-		size_t length = strcspn(a, "\n") + 1;
-
-		if (!same_line(a, b, length))
-			fail_msg("%s sees %.*s, %s sees %.*s", bare->name, (int)length, a,
-				 other->name, (int)(strcspn(b, "\n") + 1), b);
-		a += length;
-		b += strcspn(b, "\n") + 1;
-	}
-	assert_string_equal(b, "");
-	assert_int_equal(bare->stats.pmis, other->stats.pmis);
-	/* libvpmu knows when nothing would get through. */
-	assert_int_equal(other->stats.pmis_masked, 0);
-	assert_int_equal(bare->instructions, other->instructions);
 }
 
 /* ---- PMUs ---- */
@@ -330,17 +251,6 @@ static void refused(void **state)
 	why = NULL;
 	assert_null(pc_pmu_create(&config, &why));
 	assert_non_null(why);
-}
-
-static struct image slurp(const char *path)
-{
-	FILE *f = fopen(path, "rb");
-	struct image i = { .bytes = malloc(1u << 20) };
-
-	i.size = f && i.bytes ? fread(i.bytes, 1, 1u << 20, f) : 0;
-	if (f)
-		fclose(f);
-	return i;
 }
 
 #define PMUS (sizeof(pmus) / sizeof(pmus[0]))

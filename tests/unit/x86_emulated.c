@@ -975,6 +975,31 @@ static void enter_looks_again(void **state)
 	finish(&g);
 }
 
+/* The report of an overflow comes when the guest is out already: before it is asked about, or after. */
+static void hints_between_exit_and_enter(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	for (unsigned int asked_before = 0; asked_before < 2; asked_before++) {
+		intel(&g, true);
+		set_lvtpc(&g, 0x40);
+		count_from(&g, 0, 0x3C, WIDTH, true);
+		assert_int_equal(vpmu_vcpu_enter(&g.v, 0), 0);
+		vpmu_script_source_count(&g.source, 0, 1);
+		leave(&g);
+		if (asked_before)
+			assert_int_equal(ask(&g), 0);
+		(void)vpmu_script_source_overflow(&g.source, 0);
+		if (asked_before)
+			assert_int_equal(vpmu_vcpu_enter(&g.v, 0), VPMU_AGAIN);
+		assert_int_equal(ask(&g), 1);
+		assert_int_equal(vpmu_vcpu_enter(&g.v, 0), 0);
+		leave(&g);
+		finish(&g);
+	}
+}
+
 /* V6: several counters, hints in any number, and the hypervisor's own instruction: one PMI. */
 static void one_pmi_per_exit(void **state)
 {
@@ -1255,6 +1280,7 @@ int main(void)
 		cmocka_unit_test(fails_at_every_call),
 		cmocka_unit_test(hints_are_confirmed),
 		cmocka_unit_test(enter_looks_again),
+		cmocka_unit_test(hints_between_exit_and_enter),
 		cmocka_unit_test(one_pmi_per_exit),
 		cmocka_unit_test(a_pmi_freezes),
 		cmocka_unit_test(policy_stops_events),
