@@ -51,7 +51,6 @@ refuses 'needs a guest'
 refuses 'needs a value' --pmu
 refuses 'is not unicorn or kvm' --engine qemu "$guest"
 refuses 'is not mediated, emulated or bare' --mode monitor "$guest"
-refuses 'is for --engine kvm' --smp 2 "$guest"
 refuses 'is for --engine kvm' --no-patch "$guest"
 refuses 'is for --engine unicorn' --engine kvm --caches "$guest"
 refuses 'has --mode emulated only' --engine kvm --mode bare "$guest"
@@ -82,6 +81,29 @@ refuses 'from 1 to 6' --pmu amd:v2,gp=7 "$guest"
 shows '--pmu is for --arch x86'
 "$vpmu" run "$guest" >"$tmp/out" 2>&1
 shows 'takes its guest by --kernel'
+
+# Several guests.
+refuses 'that guests of --vm share' --smp 2 "$guest"
+refuses 'needs kernel=FILE' --vm mode=off
+refuses 'is not mediated, partitioned' --vm "kernel=$profile,mode=bare"
+refuses "no key named 'cpus'" --vm "kernel=$profile,cpus=2"
+refuses 'is not KEY=VALUE' --vm "$profile"
+refuses "the machine's vendor" --vm "kernel=$profile,pmu=amd:v2"
+refuses 'with --vm it is said there' --mode emulated --vm "kernel=$profile"
+refuses 'one guest too many' --vm "kernel=$profile" "$profile"
+refuses 'is for --engine unicorn' --engine kvm --vm "kernel=$profile"
+expect 125 --pmu intel:v=5 --vm "kernel=$profile" --vm "kernel=$profile,mode=passthrough"
+shows 'guest 1: this PMU cannot be: a guest is passed through only where'
+expect 0 --smp 2 --stats --pmu intel:v=5 --vm "kernel=$profile,pmu=intel:v=5,,gp=6" \
+	--vm "kernel=$profile,mode=partitioned,pmu=intel:v=2,,gp=4" --vm "kernel=$guest,append=hello,mode=off"
+shows '^\[0\] done$'
+shows '^\[1\] done$'
+shows '^\[2\] hello$'
+shows '^vpmu-stats: vm1.pmis [1-9]'
+expect 1 --vm "kernel=$guest,append=hello" --vm "kernel=$guest,append=no-such-scenario"
+expect 124 --limit 30000 --vm "kernel=$guest,append=circle"
+expect 124 --timeout 1 --vm "kernel=$guest,append=circle"
+shows 'within 1 seconds'
 
 # Files.
 expect 125 "$tmp/missing"

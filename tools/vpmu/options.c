@@ -312,7 +312,7 @@ static void add_vm(struct run_options *o, const char *value)
 {
 	if (o->vm_count == VM_MAX)
 		die(EXIT_USAGE, "--vm: more than %u guests", VM_MAX);
-	parse_vm(&o->vm[o->vm_count++], value);
+	o->vm_text[o->vm_count++] = value;
 }
 
 static void add_pmu_type(struct run_options *o, const char *value)
@@ -393,7 +393,7 @@ static const struct option_row rows[] = {
 	  "its version: v3, v3p1, v3p4, v3p5 (default: the machine's)" },
 	{ ARM, "--kernel", "FILE", set_kernel, "an arm64 Image (default: a Debian kernel)" },
 	{ ARM, "--append", "STR", set_append, "more words for the guest's command line" },
-	{ ARM, "--vm", "SPEC", add_vm,
+	{ ANY, "--vm", "SPEC", add_vm,
 	  "a guest among several: KEY=VALUE,..., see vpmu(1); repeatable" },
 	{ ARM, "--pmu-type", "SPEC", add_pmu_type,
 	  "some CPUs have another PMU: NAME,cpus=LIST,..., see vpmu(1)" },
@@ -417,7 +417,8 @@ static const struct option_row rows[] = {
 	{ ARM, "--dry-run", NULL, set_dry_run, "print QEMU's command line and do nothing" },
 	{ X86, "--engine", "ENGINE", set_engine,
 	  "what executes the guest: unicorn (default) or kvm" },
-	{ X86, "--pmu", "PMU", set_pmu, "the PMU: intel:v=2,gp=8,fixed=3 (default), amd:v2 ..." },
+	{ X86, "--pmu", "PMU", set_pmu,
+	  "the PMU: intel:v=2,gp=8,fixed=3 (default), amd:v2 ...; with --vm the machine's" },
 	{ X86, "--source", "SOURCE", set_source,
 	  "kvm: what counts: perf, time, or auto (default), perf where it counts anything" },
 	{ X86, "--no-patch", NULL, set_no_patch,
@@ -568,6 +569,8 @@ static void check_several(const struct run_options *o)
 
 static void check_arm64(struct run_options *o)
 {
+	for (unsigned int i = 0; i < o->vm_count; i++)
+		parse_vm(&o->vm[i], o->vm_text[i]);
 	if (o->vm_count > 0)
 		check_several(o);
 	else if (o->rows_used >> find_row("--pmu-type") & 1)
@@ -601,7 +604,7 @@ static bool is_used(const struct run_options *o, const char *option)
 static void check_engine(const struct run_options *o)
 {
 	static const char *const of_unicorn[] = { "--limit", "--caches" };
-	static const char *const of_kvm[] = { "--smp", "--initrd", "--source", "--no-patch" };
+	static const char *const of_kvm[] = { "--initrd", "--source", "--no-patch" };
 
 	if (o->x86.kvm && o->mode != MODE_EMULATED)
 		die(EXIT_USAGE, "--engine kvm has --mode emulated only");
@@ -611,10 +614,32 @@ static void check_engine(const struct run_options *o)
 	for (size_t i = 0; i < sizeof(of_kvm) / sizeof(of_kvm[0]); i++)
 		if (!o->x86.kvm && is_used(o, of_kvm[i]))
 			die(EXIT_USAGE, "%s is for --engine kvm", of_kvm[i]);
+	if (!o->x86.kvm && o->vm_count == 0 && is_used(o, "--smp"))
+		die(EXIT_USAGE, "--smp is for --engine kvm, and for the CPUs that guests of --vm share");
+}
+
+/* What is about one guest stands in its --vm where there are several. */
+static void check_x86_several(const struct run_options *o)
+{
+	static const char *const about_one[] = { "--mode", "--memory", "--policy", "--switch" };
+
+	if (o->x86.kvm)
+		die(EXIT_USAGE, "--vm is for --engine unicorn");
+	if (o->x86.guest)
+		die(EXIT_USAGE, "'%s' is one guest too many: with --vm it is said there", o->x86.guest);
+	for (size_t i = 0; i < sizeof(about_one) / sizeof(about_one[0]); i++)
+		if (is_used(o, about_one[i]))
+			die(EXIT_USAGE, "%s is for one guest; with --vm it is said there",
+			    about_one[i]);
+	check_engine(o);
 }
 
 static void check_x86(const struct run_options *o)
 {
+	if (o->vm_count > 0) {
+		check_x86_several(o);
+		return;
+	}
 	if (!o->x86.guest)
 		die(EXIT_USAGE, "--arch x86 needs a guest: a multiboot or PVH image");
 	check_engine(o);
@@ -641,7 +666,7 @@ static void resolve(struct run_options *o)
 	}
 	o->memory = size_between("--memory", o->memory_text, PC_MEMORY_MIN, PC_MEMORY_MAX);
 	check_x86(o);
-	x86_parse_pmu(&o->x86, o->pmu ? o->pmu : "intel");
+	x86_parse_pmu(&o->x86, o->pmu ? o->pmu : o->vm_count > 0 ? "intel:v=5" : "intel");
 }
 
 void parse_run_options(struct run_options *options, int argc, char **argv)

@@ -35,7 +35,8 @@ struct run_options {
 	const char *monitor; /* NULL: found beside the command */
 	const char *qemu;    /* NULL: searched */
 	struct args qemu_args;
-	struct vm_spec vm[VM_MAX];
+	const char *vm_text[VM_MAX]; /* as given */
+	struct vm_spec vm[VM_MAX];   /* arm64 */
 	unsigned int vm_count; /* 0: one guest, described by the rest */
 	uint64_t timeout;    /* seconds, 0: none */
 	bool icount;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,28 +126,35 @@ static enum pc_result run(struct machine *m, uint64_t limit)
 	return r;
 }
 
-static int status_of(const struct machine *m, const struct run_options *o, enum pc_result r)
+int x86_verdict(const char *who, const struct pc *pc, int result)
 {
 	uint32_t verdict;
 
-	switch (r) {
+	switch ((enum pc_result)result) {
 	case PC_EXITED:
 		/* The device makes (value << 1) | 1 of it. */
-		verdict = (uint32_t)pc_exit_code(m->pc) >> 1;
+		verdict = (uint32_t)pc_exit_code(pc) >> 1;
 		return verdict > 255 ? 255 : (int)verdict;
 	case PC_SHUTDOWN:
-		warn("the guest shut down: a triple fault or INIT");
+		warn("%sthe guest shut down: a triple fault or INIT", who);
 		return EXIT_CANNOT;
 	case PC_STUCK:
-		warn("the guest halted, and nothing will ever wake it");
+		warn("%sthe guest halted, and nothing will ever wake it", who);
 		return EXIT_CANNOT;
 	case PC_BROKEN:
-		warn("the engine cannot go on: %s", pc_error(m->pc));
+		warn("%sthe engine cannot go on: %s", who, pc_error(pc));
 		return EXIT_CANNOT;
 	case PC_LIMIT:
 	case PC_KICKED:
 		break;
 	}
+	return EXIT_TIMEOUT;
+}
+
+static int status_of(const struct machine *m, const struct run_options *o, enum pc_result r)
+{
+	if (r != PC_LIMIT && r != PC_KICKED)
+		return x86_verdict("", m->pc, (int)r);
 	if (ended_by && ended_by != SIGALRM)
 		return EXIT_INTERRUPTED;
 	if (ended_by)
@@ -158,40 +166,49 @@ static int status_of(const struct machine *m, const struct run_options *o, enum 
 
 /* ---- Statistics ---- */
 
-static void show_stats(const struct machine *m)
+static const struct {
+	const char *name;
+	size_t offset;
+} figures[] = {
+	{ "direct_accesses", offsetof(struct pc_pmu_stats, direct) },
+	{ "pmis", offsetof(struct pc_pmu_stats, pmis) },
+	{ "pmis_while_masked", offsetof(struct pc_pmu_stats, pmis_masked) },
+	{ "source_calls", offsetof(struct pc_pmu_stats, source_calls) },
+	{ "hardware_accesses", offsetof(struct pc_pmu_stats, hardware_accesses) },
+	{ "enters", offsetof(struct pc_pmu_stats, vcpu.enters) },
+	{ "enters.quiet", offsetof(struct pc_pmu_stats, vcpu.quiet) },
+	{ "enters.resumed", offsetof(struct pc_pmu_stats, vcpu.resumed) },
+	{ "loads", offsetof(struct pc_pmu_stats, vcpu.loads) },
+	{ "saves", offsetof(struct pc_pmu_stats, vcpu.saves) },
+	{ "switch_accesses", offsetof(struct pc_pmu_stats, vcpu.switch_accesses) },
+	{ "trap_accesses", offsetof(struct pc_pmu_stats, vcpu.trap_accesses) },
+	{ "trapped_reads", offsetof(struct pc_pmu_stats, vcpu.trapped_reads) },
+	{ "trapped_writes", offsetof(struct pc_pmu_stats, vcpu.trapped_writes) },
+	{ "faults", offsetof(struct pc_pmu_stats, vcpu.faults) },
+	{ "pmis_late", offsetof(struct pc_pmu_stats, vcpu.pmi_late) },
+	{ "emulated_counted", offsetof(struct pc_pmu_stats, vcpu.emulated_counted) },
+};
+
+void x86_show_pc(const char *who, struct pc_pmu *pmu, const struct pc *pc)
 {
 	struct pc_pmu_stats s;
 	struct vpmu_counter_status c;
 
-	pc_pmu_stats(m->pmu, &s);
+	pc_pmu_stats(pmu, &s);
 	fflush(stdout);
-	x86_show("instructions", pc_instructions(m->pc));
-	x86_show("cycles", pc_cycles(m->pc));
+	x86_show(text("%sinstructions", who), pc_instructions(pc));
+	x86_show(text("%scycles", who), pc_cycles(pc));
 	for (unsigned int i = 0; i < PC_PMU_EXITS; i++)
-		x86_show(text("exits.%s", pc_pmu_exit_name(i)), s.exits[i]);
-	x86_show("direct_accesses", s.direct);
-	x86_show("pmis", s.pmis);
-	x86_show("pmis_while_masked", s.pmis_masked);
-	x86_show("source_calls", s.source_calls);
-	x86_show("hardware_accesses", s.hardware_accesses);
-	x86_show("enters", s.vcpu.enters);
-	x86_show("enters.quiet", s.vcpu.quiet);
-	x86_show("enters.resumed", s.vcpu.resumed);
-	x86_show("loads", s.vcpu.loads);
-	x86_show("saves", s.vcpu.saves);
-	x86_show("switch_accesses", s.vcpu.switch_accesses);
-	x86_show("trap_accesses", s.vcpu.trap_accesses);
-	x86_show("trapped_reads", s.vcpu.trapped_reads);
-	x86_show("trapped_writes", s.vcpu.trapped_writes);
-	x86_show("faults", s.vcpu.faults);
-	x86_show("pmis_late", s.vcpu.pmi_late);
-	x86_show("emulated_counted", s.vcpu.emulated_counted);
+		x86_show(text("%sexits.%s", who, pc_pmu_exit_name(i)), s.exits[i]);
+	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+		x86_show(text("%s%s", who, figures[i].name),
+			 *(const uint64_t *)(const void *)((const char *)&s + figures[i].offset));
 	if (s.violations)
-		fprintf(stderr, "vpmu-stats: violations %" PRIu64 " first '%s'\n", s.violations,
+		fprintf(stderr, "vpmu-stats: %sviolations %" PRIu64 " first '%s'\n", who, s.violations,
 			s.violation);
 	for (unsigned int i = 0; i < VPMU_COUNTER_MAX; i++)
-		if (pc_pmu_counter(m->pmu, i, &c))
-			x86_show_counter(i, "", &c);
+		if (pc_pmu_counter(pmu, i, &c))
+			x86_show_counter(i, who, &c);
 }
 
 int x86_run(const struct run_options *o)
@@ -202,6 +219,8 @@ int x86_run(const struct run_options *o)
 
 	if (o->x86.kvm)
 		return x86_run_kvm(o);
+	if (o->vm_count > 0)
+		return x86_run_vms(o);
 	m.input_open = true;
 	make_pmu(&m, o);
 	make_pc(&m, o);
@@ -212,7 +231,7 @@ int x86_run(const struct run_options *o)
 	status = status_of(&m, o, r);
 	pc_pmu_detach(m.pmu);
 	if (o->x86.stats)
-		show_stats(&m);
+		x86_show_pc("", m.pmu, m.pc);
 	/* The engine may have lost its memory in a crash: the process ends here anyway. */
 	return status;
 }

@@ -34,6 +34,9 @@ void x86_parse_policy(struct vpmu_x86_filter *filter, const struct x86_options *
 /* x86.c: runs it. returns: the exit status. */
 int x86_run(const struct run_options *options);
 
+/* x86_vms.c: several guests of --vm that take turns. returns: the exit status. */
+int x86_run_vms(const struct run_options *options);
+
 /* x86_kvm.c, where the machine is one that has KVM for x86: the same on KVM. */
 int x86_run_kvm(const struct run_options *options);
 
@@ -43,7 +46,12 @@ const char *x86_command_line(const struct x86_options *options);
 /* Of (policy), or NULL without one. */
 const struct vpmu_policy *x86_policy(const struct run_options *options);
 void x86_take_signals(void (*handler)(int number), uint64_t timeout);
-/* For --stats. */
+struct pc;
+struct pc_pmu;
+/* Of a run that ended with enum pc_result (result); says on behalf of (who) what went wrong. */
+int x86_verdict(const char *who, const struct pc *pc, int result);
+/* For --stats; (who) comes before the names. */
+void x86_show_pc(const char *who, struct pc_pmu *pmu, const struct pc *pc);
 void x86_show(const char *name, uint64_t value);
 void x86_show_counter(unsigned int i, const char *where, const struct vpmu_counter_status *status);
 
