@@ -31,6 +31,7 @@ guests/arm-tests:   guests/arm-tests free
 guests/linux:       guests/linux free libc
 guests/linux-x86:   guests/linux-x86 free libc
 examples:           include/vpmu hardware/model free libc
+examples/kvm:       include/vpmu examples/kvm sources/perf sources/time free libc
 docs:               include/vpmu free libc
 bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
 bench/x86-sampling: include/vpmu hardware/model hardware/x86 sources/model sources/script hosts/pc hosts/unicorn tests/unit bench/x86-sampling free libc
