@@ -194,6 +194,14 @@ static void visit_format(struct walk *w, const char *name)
 		pmu->user_read = f.bits;
 }
 
+/* Where events have to ask for it, a page shows that they have, even if no counter is shown. */
+static bool user_may_read(const char *root)
+{
+	char line[LINE_SIZE];
+
+	return line_of(root, "proc/sys/kernel", "perf_user_access", line) && line[0] == '1';
+}
+
 /* Names with a dot are about other names. Names that the first PMU does not have are not common. */
 static void visit_event(struct walk *w, const char *name)
 {
@@ -348,6 +356,8 @@ enum vpmu_perf_error vpmu_perf_host_find(struct vpmu_perf_host *host, const char
 	qsort(host->pmu, host->pmus, sizeof(host->pmu[0]), by_type);
 	for (unsigned int i = 0; i < host->pmus; i++)
 		read_details(host, w.folder, i);
+	for (unsigned int i = 0; i < host->pmus && !user_may_read(root); i++)
+		host->pmu[i].user_read = 0;
 	drop_uncommon(host);
 	if (host->too_many)
 		return VPMU_PERF_TOO_MANY;
