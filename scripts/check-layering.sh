@@ -30,6 +30,7 @@ tools/vpmu:         include/vpmu tools/vpmu hosts/el2 hosts/pc hosts/unicorn hos
 guests/arm-tests:   guests/arm-tests free
 guests/linux:       guests/linux free libc
 guests/linux-x86:   guests/linux-x86 free libc
+guests/perf-source: include/vpmu sources/perf guests/perf-source free libc
 examples:           include/vpmu hardware/model free libc
 examples/kvm:       include/vpmu examples/kvm sources/perf sources/time free libc
 docs:               include/vpmu free libc
