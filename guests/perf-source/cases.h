@@ -21,6 +21,7 @@ void cases_of_counters(void);
 void cases_of_user_reads(void);
 void cases_of_refusals(void);
 void cases_of_guests(void);
+void cases_of_emulated_guests(void);
 
 /* ---- The source under test: one, of this thread ---- */
 
@@ -29,7 +30,11 @@ extern struct vpmu_perf_source source;
 extern unsigned int opened;                  /* events, so far */
 extern volatile unsigned int hints[VPMU_COUNTER_MAX];
 
-/* Anew, with every count at 0; (count_host): for loops of our own. */
+/*
+ * Anew, for (v) or nobody: hints are counted, and told to (v). (count_host): for loops of our own.
+ */
+void start_source_of(struct vpmu_vcpu *v, bool count_host, void (*kick)(void *context));
+
 void start_source(bool count_host, void (*kick)(void *context));
 void stop_source(void);
 
@@ -48,5 +53,18 @@ bool set_kernel(const char *name, int value);
 #define LOOP_INSTRUCTIONS 4u                 /* per iteration */
 
 void loop(uint64_t iterations);
+
+/* ---- The guest of KVM ---- */
+
+/* A branch and the loop; the store after it traps, so it does not retire. */
+uint64_t guest_length(uint64_t iterations);
+void set_guest_loop(uint64_t iterations);
+
+/* KVM_RUN. returns: true: to the end of the loop; false: a signal ended it. */
+bool enter_guest(void);
+
+/* For a signal handler: the guest is not entered, or left. Until allow_guest(). */
+void end_guest(void *context);
+void allow_guest(void);
 
 #endif

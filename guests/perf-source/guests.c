@@ -76,14 +76,36 @@ static bool make_vcpu(int kvm, int vm)
 	return run != MAP_FAILED;
 }
 
-static void enter(void)
+bool enter_guest(void)
 {
-	int n;
+	int n = ioctl(vcpu, KVM_RUN, 0);
 
-	run->immediate_exit = 0;
-	n = ioctl(vcpu, KVM_RUN, 0);
+	if (n < 0 && errno == EINTR)
+		return false;
 	check(!n && run->exit_reason == KVM_EXIT_MMIO && run->mmio.phys_addr == DEVICE,
 	      "KVM_RUN: %d (%s), exit %u", n, n ? strerror(errno) : "no error", run->exit_reason);
+	return true;
+}
+
+void end_guest(void *context)
+{
+	(void)context;
+	run->immediate_exit = 1;
+}
+
+void allow_guest(void)
+{
+	run->immediate_exit = 0;
+}
+
+void set_guest_loop(uint64_t iterations)
+{
+	set_register(REGISTER(regs[0]), iterations);
+}
+
+uint64_t guest_length(uint64_t iterations)
+{
+	return 1 + LOOP_INSTRUCTIONS * iterations;
 }
 
 static void a_vm(void)
@@ -98,19 +120,13 @@ static void a_vm(void)
 	set_register(REGISTER(pc), MEMORY);
 	set_register(REGISTER(regs[0]), 1);
 	set_register(REGISTER(regs[3]), DEVICE);
-	enter();
-}
-
-/* From the last store on: a branch, and the loop. The store traps, so it does not retire. */
-static uint64_t length_of(uint64_t iterations)
-{
-	return 1 + LOOP_INSTRUCTIONS * iterations;
+	check(enter_guest(), "a signal for nothing");
 }
 
 static void guest_loop(uint64_t iterations)
 {
-	set_register(REGISTER(regs[0]), iterations);
-	enter();
+	set_guest_loop(iterations);
+	check(enter_guest(), "a signal for nothing");
 }
 
 static void check_guest(unsigned int slot, bool counts)
@@ -118,7 +134,7 @@ static void check_guest(unsigned int slot, bool counts)
 	static const uint64_t lengths[] = { 1, 1000, 123457, 2000000 };
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-		uint64_t expected = counts ? length_of(lengths[i]) : 0, before = value_of(slot), n;
+		uint64_t expected = counts ? guest_length(lengths[i]) : 0, before = value_of(slot), n;
 
 		guest_loop(lengths[i]);
 		n = value_of(slot) - before;
@@ -169,12 +185,6 @@ static void guest_rings(void)
 	stop_source();
 }
 
-static void end_run(void *context)
-{
-	(void)context;
-	run->immediate_exit = 1;
-}
-
 #define GUEST_PERIOD 1000003u
 
 /* The guest would go on for a long time: the overflow ends KVM_RUN, at once. */
@@ -182,17 +192,15 @@ static void overflow_ends_the_guest(void)
 {
 	struct vpmu_event e = event_of(VPMU_MEANS_CYCLES);
 	uint64_t n;
-	int rc;
 
 	e.period = GUEST_PERIOD;
-	start_source(false, end_run);
+	start_source(false, end_guest);
 	if (!create(0, &e))
 		return;
-	set_register(REGISTER(regs[0]), UINT64_MAX);
-	run->immediate_exit = 0;
-	rc = ioctl(vcpu, KVM_RUN, 0);
+	set_guest_loop(UINT64_MAX);
+	check(!enter_guest() && hints[0] == 1, "%u hints", hints[0]);
 	n = value_of(0);
-	check(rc < 0 && errno == EINTR && hints[0] == 1, "KVM_RUN: %d, %u hints", rc, hints[0]);
+	allow_guest();
 	check(n >= GUEST_PERIOD && n < GUEST_PERIOD + 100000, "after %lu cycles", n);
 	guest_loop(1);
 	stop_source();
@@ -202,11 +210,15 @@ static void overflow_ends_the_guest(void)
 static void guest_with_user_reads(void)
 {
 	struct vpmu_event e = event_of(VPMU_MEANS_INSTRUCTIONS);
+	uint64_t calls;
 
 	start_source(false, NULL);
 	check(source.source.cheap_reads, "reads are not cheap");
-	if (create(0, &e))
+	if (create(0, &e)) {
+		calls = source.system_calls;
 		check_guest(0, true);
+		check(source.system_calls == calls, "a read made a system call");
+	}
 	stop_source();
 }
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # perf.sh - sources/perf against a real PMU: a Linux kernel on the bare machine, with KVM, and a
-# program that is all of its user mode (guests/perf-source) and judges what it counts.
+# program that is all of its user mode (guests/perf-source) and judges what it counts: its own loops,
+# a guest's, and a guest's through an emulated PMU of core's.
 #
 # usage: perf.sh [PATTERN]     only machines "QEMU/CPU" that contain PATTERN
 #
@@ -27,7 +28,8 @@ trap 'rm -rf "$work"' EXIT
 
 # A static program: the archive has nothing else.
 "$compiler" -std=c11 -O2 -g -Wall -Wextra -Werror -D_GNU_SOURCE -static -Iinclude -Isources/perf \
-	-o "$work/init" guests/perf-source/*.c sources/perf/perf_*.c sources/perf/counter_aarch64.c || {
+	-Wl,--wrap=vpmu_vcpu_overflow -o "$work/init" guests/perf-source/*.c sources/perf/perf_*.c \
+	sources/perf/counter_aarch64.c core/*.c core/arm/*.c core/x86/*.c || {
 	fail perf/build "guests/perf-source does not compile"
 	exit 1
 }
