@@ -104,16 +104,17 @@ static void make_cpu(void)
 
 static void start_cpu(void)
 {
-	static struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entry[CPUID_MAX];
-	} cpuid = { .head.nent = CPUID_MAX - 1 };
+	struct kvm_cpuid2 *cpuid =
+		calloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
 	struct kvm_sregs sregs;
 	struct kvm_regs regs;
 
-	request(vmm.kvm, KVM_GET_SUPPORTED_CPUID, &cpuid.head, "no CPUID");
-	pmu_cpuid(&cpuid.head);
-	request(vmm.cpu, KVM_SET_CPUID2, &cpuid.head, "no CPUID for the guest");
+	need(cpuid, 1, "no memory");
+	cpuid->nent = CPUID_MAX - 1;
+	request(vmm.kvm, KVM_GET_SUPPORTED_CPUID, cpuid, "no CPUID");
+	pmu_cpuid(cpuid);
+	request(vmm.cpu, KVM_SET_CPUID2, cpuid, "no CPUID for the guest");
+	free(cpuid);
 	request(vmm.cpu, KVM_GET_SREGS, &sregs, "no registers");
 	guest_load(vmm.memory, &regs, &sregs);
 	request(vmm.cpu, KVM_SET_SREGS, &sregs, "no registers for the guest");
