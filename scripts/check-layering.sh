@@ -37,6 +37,7 @@ docs:               include/vpmu free libc
 bench/switch:       include/vpmu hardware/model tests/unit bench/switch free libc
 bench/x86-sampling: include/vpmu hardware/model hardware/x86 sources/model sources/script hosts/pc hosts/unicorn tests/unit bench/x86-sampling free libc
 bench/access:       include/vpmu hardware/model hardware/x86 sources/model sources/script tests/unit bench/access free libc
+bench/kvm:          include/vpmu hosts/kvm hosts/pc sources/perf sources/time bench/kvm free libc
 tests/unit:         include/vpmu core core/arm core/x86 hardware/armv8 hardware/model hardware/x86 sources/model sources/script sources/host sources/perf sources/time hosts/pc hosts/kvm guests/arm-tests tests/unit free libc
 tests/engine:       include/vpmu hosts/pc hosts/unicorn hardware/model hardware/x86 sources/model tests/unit tests/engine free libc
 tests/e2e:          include/vpmu tests/e2e free libc
