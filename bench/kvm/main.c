@@ -166,7 +166,7 @@ static void sampling(void)
 	struct cycles c = measure(m, &m->cpu[0].pmis);
 
 	budget("pmi_exits", c.exits, 12);
-	budget("pmi_syscalls", c.calls, 60);
+	budget("pmi_syscalls", c.calls, 45);
 	budget("pmi_creates", c.creates, 0);
 	machine_free(m);
 }
