@@ -26,8 +26,8 @@ if ! command -v dpkg-query >/dev/null; then
 	echo "install-deps: this is not Debian; what is needed there: $*" >&2
 	exit 0
 fi
-# An arm64 machine's own compiler has the cross compiler's name. Nothing is linked to the libc of
-# the cross compiler, but libfdt's header includes its <stdlib.h>.
+# An arm64 machine's own compiler has the cross compiler's name. The libc is for libfdt's header,
+# which includes <stdlib.h>, and for guests/perf-source, a static program.
 [ "$(dpkg --print-architecture)" = arm64 ] ||
 	set -- "$@" gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 # Guests of the x86 PC are built by x86_64-linux-gnu-gcc, an amd64 machine's own compiler.
