@@ -473,26 +473,34 @@ static const char *symbols_of(const char *monitor)
 	return text("%.*s.elf", (int)length, monitor);
 }
 
+static void print_report(struct report *r, const struct profile_options *o)
+{
+	print_counts(r);
+	print_guests(r);
+	print_causes(r);
+	if (o->out)
+		write_out(r, o->out);
+	print_top(&r->host, "function of the monitor");
+	print_top(&r->guests, "place in a guest");
+	if (r->dropped > 0)
+		printf("\n%" PRIu64 " samples found no room and are in no stack\n", r->dropped);
+}
+
 bool profile_report(const struct args *said, const char *monitor, const struct profile_options *o)
 {
 	struct report r = { .begun = false };
-	bool understood = true;
+	bool complete = true;
 
 	symbols_read(&r.symbols, symbols_of(monitor));
 	for (size_t i = 0; i < said->count; i++)
-		understood &= take_line(&r, said->list[i]);
-	if (!r.begun || !r.ended || !understood) {
+		complete &= take_line(&r, said->list[i]);
+	complete &= r.begun && r.ended;
+	if (complete)
+		print_report(&r, o);
+	else
 		warn("the monitor's profile is not complete");
-		return false;
-	}
-	print_counts(&r);
-	print_guests(&r);
-	print_causes(&r);
-	if (o->out)
-		write_out(&r, o->out);
-	print_top(&r.host, "function of the monitor");
-	print_top(&r.guests, "place in a guest");
-	if (r.dropped > 0)
-		printf("\n%" PRIu64 " samples found no room and are in no stack\n", r.dropped);
-	return true;
+	symbols_free(&r.symbols);
+	free(r.host.list);
+	free(r.guests.list);
+	return complete;
 }

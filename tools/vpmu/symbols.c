@@ -124,11 +124,22 @@ void symbols_read(struct symbols *symbols, const char *path)
 {
 	struct file file = { .data = NULL };
 
+	bool understood;
+
 	*symbols = (struct symbols){ .list = NULL };
-	if (read_file(&file, path) && read_elf(symbols, &file))
+	understood = read_file(&file, path) && read_elf(symbols, &file);
+	symbols->file = file.data;
+	if (understood)
 		return;
 	warn("%s: no symbols there: places are shown as numbers", path);
 	symbols->count = 0;
+}
+
+void symbols_free(struct symbols *symbols)
+{
+	free(symbols->list);
+	free(symbols->file);
+	*symbols = (struct symbols){ .list = NULL };
 }
 
 const char *symbols_find(const struct symbols *symbols, uint64_t address)

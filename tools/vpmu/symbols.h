@@ -14,11 +14,14 @@ struct symbol {
 struct symbols {
 	struct symbol *list; /* by address */
 	size_t count;
+	char *file;          /* where the names are */
 };
 
 /* None, with a warning, if the file is not there or not understood. */
 void symbols_read(struct symbols *symbols, const char *path);
 /* The last symbol at or before (address), or NULL. */
 const char *symbols_find(const struct symbols *symbols, uint64_t address);
+/* The names are gone then. */
+void symbols_free(struct symbols *symbols);
 
 #endif /* VPMU_TOOLS_SYMBOLS_H */
