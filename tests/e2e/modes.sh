@@ -106,13 +106,13 @@ unlike()
 	shows "$at" 3 5 6
 }
 
-# Whoever is free takes the next; counts go with the guest, whatever makes them. (Not cycles: with several CPUs
-# those are the machine's in QEMU.)
+# Four guests on three CPUs: one waits, and whoever is free takes it. Counts go with the guest, whatever makes them.
+# (Not cycles: with several CPUs those are the machine's in QEMU.)
 moving()
 {
 	local at=modes/$1
 
-	together "$at/moving" "$2" "$3" --smp 2 \
+	together "$at/moving" "$2" "$3" --smp 3 \
 		--vm "$(small "test=tenant_increments rounds=40" mode=emulated)" \
 		--vm "$(small "test=tenant_increments rounds=40" mode=partitioned,memory=16M)" \
 		--vm "$(small "test=tenant_finds_reset rounds=40" mode=emulated,memory=16M)" \
@@ -120,7 +120,7 @@ moving()
 	judge "$at/moving" 0 1 2
 	same "$at/moving/increments" "$(figure "$at/moving" 0 increments) $(figure "$at/moving" 1 increments)" "40 40"
 	at_least "$at/moving/migrations" "$(statistic "$at/moving" migrations)" 3
-	together "$at/moving-smp" "$2" "$3" --smp 2 \
+	together "$at/moving-smp" "$2" "$3" --smp 3 \
 		--vm "kernel=$images/smp-tests.img,cpus=2,mode=emulated,append=smp=2" \
 		--vm "kernel=$images/smp-tests.img,cpus=2,mode=partitioned,memory=16M,append=smp=2" \
 		--vm "kernel=$images/smp-tests.img,cpus=2,memory=16M,append=smp=2"
