@@ -604,6 +604,7 @@ static void cpu_interface_init(struct cpu *c)
 	clear_active_priorities(vtr);
 	write_sysreg(ich_vmcr_el2, 0);
 	write_sysreg(ich_hcr_el2, ICH_HCR_EN);
+	c->lr_more = false;
 	write_sysreg(icc_ctlr_el1, BIT(1));  /* EOImode 1: priority drop and deactivation apart */
 	write_sysreg(icc_bpr1_el1, 0);
 	write_sysreg(icc_pmr_el1, 0xFF);

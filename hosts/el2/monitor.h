@@ -303,6 +303,7 @@ struct cpu {
 	atomic_bool idle;            /* looks for work, or has found none */
 	bool turn_over;
 	uint32_t lr_live;            /* list registers that were filled */
+	bool lr_more;                /* and more waits: ICH_HCR_EL2.UIE is set */
 	uint64_t lr_image[16];       /* with what */
 };
 

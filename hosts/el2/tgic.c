@@ -271,13 +271,25 @@ static uint32_t next_due(struct vcpu *v)
 	return best;
 }
 
+/* With (more), an interrupt comes when at most one list register is in use: at once, if none is. */
+static void announce_more(struct cpu *c, bool more)
+{
+	if (c->lr_more == more)
+		return;
+	c->lr_more = more;
+	write_sysreg(ich_hcr_el2, ICH_HCR_EN | (more ? ICH_HCR_UIE : 0));
+}
+
 void tgic_flush(struct cpu *c)
 {
 	struct vcpu *v = c->vcpu;
 	bool more = false;
 
-	if (!v->queued)
+	/* What waited may have been taken back by the guest since. */
+	if (!v->queued) {
+		announce_more(c, false);
 		return;
+	}
 	spin_lock(&v->vm->lock);
 	for (uint32_t n = 0;; n++) {
 		uint32_t intid = next_due(v);
@@ -285,7 +297,7 @@ void tgic_flush(struct cpu *c)
 		if (intid == INTID_COUNT)
 			break;
 		if (n == c->lr_count) {
-			more = true;  /* comes when at most one list register is in use */
+			more = true;
 			break;
 		}
 		dequeue(v, intid);
@@ -293,7 +305,7 @@ void tgic_flush(struct cpu *c)
 		c->lr_live |= 1u << n;
 		gic_write_lr(n, c->lr_image[n]);
 	}
-	write_sysreg(ich_hcr_el2, ICH_HCR_EN | (more ? ICH_HCR_UIE : 0));
+	announce_more(c, more);
 	spin_unlock(&v->vm->lock);
 }
 
